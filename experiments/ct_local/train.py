@@ -1,0 +1,67 @@
+"""Train the CT network on the authentic training patients and forgeries made from them.
+
+    python experiments/ct_local/train.py --data DIR --run runs/ct-local
+
+DIR holds ct-authentic/ (see `tamperscope.datasets.ct_authentic`). Interrupted, the same command goes on. For a trial
+on any machine: --steps 20 --width 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+from tamperscope.datasets import ct_authentic, manifest
+from tamperscope.datasets.manifest import Entry, Part
+from tamperscope.models import trace_net
+from tamperscope.train.crops import Crops, Recipe, Source, source
+from tamperscope.train.loop import Schedule, fit
+
+HERE = Path(__file__).parent
+SINGLES = 2.5
+"""Weight of all patients with single slices together; each patient with a whole volume weighs 1."""
+HELD_OUT_PAIRS = 320
+
+
+def main() -> None:
+    options = arguments()
+    recipe = Recipe()
+    entries = ct_authentic.entries(options.data / "ct-authentic")
+    parts = manifest.read_split(HERE / "split.json", entries)
+    training, held_out = (sources(entries, parts, part, recipe) for part in ("train", "calibrate"))
+    options.run.mkdir(parents=True, exist_ok=True)
+    (options.run / "manifest.csv").write_text(manifest.to_csv(entries, parts), encoding="utf-8")
+    print(json.dumps({"training volumes": len(training), "held-out volumes": len(held_out)}))
+    judged = list(islice(Crops(held_out, recipe, seed=99), HELD_OUT_PAIRS))
+    schedule = Schedule(steps=options.steps)
+    fit(
+        trace_net(width=options.width), Crops(training, recipe, schedule.seed), judged, schedule, options.run, say=print
+    )
+
+
+def sources(entries: tuple[Entry, ...], parts: dict[str, Part], part: Part, recipe: Recipe) -> list[Source]:
+    chosen = [entry for entry in entries if parts[entry.patient] == part]
+    volumes = list(ct_authentic.volumes(chosen))
+    count = Counter(patient for patient, _ in volumes)
+    singles = {patient for patient, volume in volumes if volume.shape[0] == 1}
+    made = []
+    for patient, volume in volumes:
+        weight = (SINGLES / len(singles) if patient in singles else 1.0) / count[patient]
+        made.append(source(volume, recipe.clip_hu, weight))
+    return [one for one in made if one.lung.size > 0]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=4200)
+    parser.add_argument("--width", type=int, default=16)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""``python -m tamperscope`` is the command ``tamperscope``."""
+
+from __future__ import annotations
+
+from tamperscope.cli import main
+
+main()

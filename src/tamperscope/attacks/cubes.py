@@ -1,0 +1,185 @@
+"""Cut, resize, window and grain: the parts that local attacks share.
+
+All arrays are (k, j, i). A volume of one slice is treated in its plane, and a cube that would leave the volume is
+moved inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, stats
+
+from tamperscope import anatomy
+from tamperscope.errors import AttackError
+from tamperscope.records import JSON, FloatArray, MaskArray, Volume
+
+Triple: TypeAlias = tuple[int, int, int]
+Order: TypeAlias = Literal[0, 1, 2, 3, 4, 5]
+"""Of a spline."""
+
+LUNG_AIR_HU = -800.0
+"""CT-GAN takes what lies below as noise of the lung's air (ct_gan's touch-up)."""
+SIMILAR = 150.0
+"""Values (HU for CT) within which two places count as the same kind of tissue."""
+GRAINS = ("none", "white", "soft", "copied", "spectrum")
+WINDOWS = ("hard", "gauss", "dome", "tukey", "ellipsoid")
+
+
+def choose_place(volume: Volume, rng: np.random.Generator, at: Triple | None) -> Triple:
+    """``at`` if it is inside, else a random voxel (k, j, i) of the lungs, else of the body, else of the picture."""
+    if at is not None:
+        return _inside(volume, at)
+    for find in (anatomy.lungs, anatomy.body):
+        place = _random_true(find(volume.luminance), rng)
+        if place is not None:
+            return place
+    k, j, i = (int(rng.integers(size)) for size in volume.shape)
+    return k, j, i
+
+
+def _inside(volume: Volume, place: Triple) -> Triple:
+    if any(not 0 <= index < size for index, size in zip(place, volume.shape, strict=True)):
+        raise AttackError(
+            f"place {place} lies outside the volume {volume.shape}", hint="give an index (k, j, i) inside"
+        )
+    return place
+
+
+def _random_true(mask: MaskArray, rng: np.random.Generator) -> Triple | None:
+    places = np.flatnonzero(mask)
+    if places.size == 0:
+        return None
+    k, j, i = (int(x) for x in np.unravel_index(int(rng.choice(places)), mask.shape))
+    return k, j, i
+
+
+def similar_place(volume: Volume, like: Triple, rng: np.random.Generator) -> Triple:
+    """A random voxel (k, j, i) of about the value at ``like``: the first of 50 within 150 of it, else the last."""
+    place = like
+    for _ in range(50):
+        k, j, i = (int(rng.integers(size)) for size in volume.shape)
+        place = (k, j, i)
+        if abs(float(volume.voxels[place]) - float(volume.voxels[like])) < SIMILAR:
+            break
+    return place
+
+
+def extent(volume: Volume, size_mm: float) -> Triple:
+    """Voxels (k, j, i) that a cube of ``size_mm`` takes in this volume, at most the volume itself."""
+    k, j, i = (
+        int(np.clip(round(size_mm / spacing), 1, size))
+        for spacing, size in zip(volume.spacing_mm, volume.shape, strict=True)
+    )
+    return k, j, i
+
+
+def around(volume: Volume, centre: Triple, size: Triple) -> tuple[slice, slice, slice]:
+    """The slices of a cube of ``size`` voxels round ``centre``, moved inside the volume where it would leave it.
+
+    Raises:
+        AttackError: ``centre`` itself lies outside the volume.
+    """
+    centre = _inside(volume, centre)
+    starts = [int(np.clip(c - s // 2, 0, max(n - s, 0))) for c, s, n in zip(centre, size, volume.shape, strict=True)]
+    k, j, i = (slice(a, a + min(s, n)) for a, s, n in zip(starts, size, volume.shape, strict=True))
+    return k, j, i
+
+
+def resize(cube: FloatArray, shape: tuple[int, ...], order: Order) -> FloatArray:
+    """Spline interpolation of ``order`` to ``shape``, nearest border, as CT-GAN zooms; equal axes are left."""
+    factors = [new / old for new, old in zip(shape, cube.shape, strict=True)]
+    if all(factor == 1.0 for factor in factors):
+        return cube
+    zoomed: FloatArray = ndimage.zoom(cube, factors, order=order, mode="nearest").astype(np.float32)
+    return zoomed
+
+
+def window(kind: str, shape: tuple[int, ...]) -> FloatArray:
+    """Blending weights in 0..1 of ``shape`` (k, j, i).
+
+    "gauss" and "dome" are CT-GAN's two windows, 3 and 0.1 sigma wide, in the plane and alike on every slice
+    (Mirsky et al. 2019, as released); "tukey" and "ellipsoid" fall off along all axes; "hard" is 1 everywhere.
+    """
+    if kind == "hard":
+        return np.ones(shape, dtype=np.float32)
+    if kind in ("gauss", "dome"):
+        return np.broadcast_to(_plane_window(shape[1:], 3.0 if kind == "gauss" else 0.1), shape).astype(np.float32)
+    axes = np.meshgrid(*[_axis(size) for size in shape], indexing="ij", sparse=True)
+    if kind == "tukey":
+        falls = [np.clip((1.0 - np.abs(axis)) / 0.4, 0.0, 1.0) for axis in axes]
+        product = np.prod(np.broadcast_arrays(*falls), axis=0)
+        return np.asarray(0.5 - 0.5 * np.cos(np.pi * product), dtype=np.float32)
+    if kind == "ellipsoid":
+        radius = np.sqrt(sum(axis**2 for axis in axes))
+        return np.asarray(1.0 / (1.0 + np.exp((radius - 0.75) / 0.06)), dtype=np.float32)
+    raise AttackError(f"unknown blending window {kind!r}", hint=f"one of {', '.join(WINDOWS)}")
+
+
+def _axis(size: int) -> FloatArray:
+    return np.zeros(1, np.float32) if size == 1 else np.linspace(-1.0, 1.0, size, dtype=np.float32)
+
+
+def _plane_window(shape: tuple[int, ...], sigmas: float) -> FloatArray:
+    profiles = [np.diff(stats.norm.cdf(np.linspace(-sigmas, sigmas, size + 1))) for size in shape]
+    kernel = np.outer(*profiles)
+    span = float(kernel.max() - kernel.min())
+    return ((kernel - kernel.min()) / span).astype(np.float32) if span > 0 else np.ones(shape, np.float32)
+
+
+def sample_grain(volume: Volume, rng: np.random.Generator) -> dict[str, JSON]:
+    """Draw how the changed place gets its noise back: kind, strength, seed, and the place to copy it from."""
+    return {
+        "grain": str(rng.choice(GRAINS)),
+        "grain_gain": round(float(rng.uniform(0.5, 1.3)), 3),
+        "grain_at": [int(rng.integers(size)) for size in volume.shape],
+        "seed": int(rng.integers(2**31)),
+    }
+
+
+def grain(volume: Volume, where: tuple[slice, slice, slice], params: Mapping[str, Any]) -> FloatArray:
+    """Noise in HU for the cube ``where``, of the kind that ``params`` (see `sample_grain`) names.
+
+    "white": Gaussian with the residual strength of the place; "soft": the same, smoothed; "copied": CT-GAN's
+    default, the air of another place of the same scan; "spectrum": random phases on the power spectrum of that
+    place's residual (the random phase texture of Galerne, Gousseau and Morel, IEEE TIP 20, 2011; the noise power
+    spectrum as a physicist would measure it).
+    """
+    shape = tuple(s.stop - s.start for s in where)
+    kind, gain = params["grain"], float(params["grain_gain"])
+    if kind == "none" or gain == 0.0:
+        return np.zeros(shape, dtype=np.float32)
+    rng = np.random.default_rng(int(params["seed"]))
+    if kind in ("white", "soft"):
+        noise = rng.standard_normal(shape).astype(np.float32)
+        noise = noise if kind == "white" else ndimage.gaussian_filter(noise, (0.0, 0.8, 0.8))
+        return noise * np.float32(gain * _strength(volume.voxels[where]) / max(float(noise.std()), 1e-6))
+    k, j, i = (int(x) for x in params["grain_at"])
+    source = volume.voxels[around(volume, (k, j, i), (shape[0], shape[1], shape[2]))]
+    copied: NDArray[np.floating] = copied_air(source)
+    if kind == "spectrum":
+        spectrum = np.abs(np.fft.fft2(copied, axes=(1, 2)))
+        phases = np.fft.fft2(rng.standard_normal(shape), axes=(1, 2))
+        copied = np.fft.ifft2(spectrum * phases / np.maximum(np.abs(phases), 1e-9), axes=(1, 2)).real
+    return np.asarray(copied, dtype=np.float32) * np.float32(gain)
+
+
+def copied_air(cube: FloatArray) -> FloatArray:
+    """CT-GAN's noise cube: values above -800 HU become the mean of those below, then the mean goes to zero.
+
+    A cube with too little air gives its high-pass residual instead, which CT-GAN, as released, cannot do.
+    """
+    air = cube < LUNG_AIR_HU
+    if air.mean() < 0.25:
+        return (cube - ndimage.gaussian_filter(cube, (0.0, 1.5, 1.5))).astype(np.float32)
+    level = cube[air].mean()
+    return np.where(air, cube - level, 0.0).astype(np.float32)
+
+
+def _strength(cube: FloatArray) -> float:
+    """Robust standard deviation of the in-plane high-pass residual (median absolute deviation), in HU."""
+    residual = cube - ndimage.uniform_filter(cube, (0, 3, 3))
+    return float(1.4826 * np.median(np.abs(residual))) * 1.3

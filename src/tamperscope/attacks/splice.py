@@ -1,0 +1,65 @@
+"""Splice: a piece of another patient's scan, brought to this scan's spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tamperscope.attacks import cubes
+from tamperscope.attacks.attack import finish
+from tamperscope.errors import AttackError
+from tamperscope.records import JSON, Forgery, Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """Cut a cube of the same millimetres from a donor, resample it, match its level to the place, blend it in."""
+
+    donors: tuple[Volume, ...] = ()
+    name: str = "splice"
+    benign: bool = False
+
+    def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
+        """Donor digest, centre here and source there (k, j, i), size in mm, order, window and grain.
+
+        Raises:
+            AttackError: no donor was given.
+        """
+        if not self.donors:
+            raise AttackError("splice has no donor", hint="construct it with the volumes of other patients")
+        donor = self.donors[int(rng.integers(len(self.donors)))]
+        return {
+            "centre": list(cubes.choose_place(volume, rng, at)),
+            "donor": donor.digest,
+            "source": list(cubes.choose_place(donor, rng, None)),
+            "size_mm": round(float(rng.uniform(14.0, 40.0)), 2),
+            "order": int(rng.choice([1, 2, 3, 5])),
+            "window": str(rng.choice(["gauss", "dome", "tukey", "ellipsoid"])),
+            "match_level": bool(rng.integers(2)),
+            **cubes.sample_grain(volume, rng),
+            "grain_gain": round(float(rng.choice([0.0, rng.uniform(0.1, 0.6)])), 3),
+        }
+
+    def apply(self, volume: Volume, params: Mapping[str, Any]) -> Forgery:
+        """See `attack.Attack.apply`.
+
+        Raises:
+            AttackError: the donor of the record is not among those that this attack holds.
+        """
+        donor = next((one for one in self.donors if one.digest == params["donor"]), None)
+        if donor is None:
+            raise AttackError(f"unknown donor {params['donor']}", hint="construct the attack with that volume")
+        where = cubes.around(volume, tuple(params["centre"]), cubes.extent(volume, params["size_mm"]))
+        original = volume.voxels[where]
+        size = cubes.extent(donor, params["size_mm"])
+        foreign = donor.voxels[cubes.around(donor, tuple(params["source"]), size)]
+        piece = cubes.resize(foreign, original.shape, params["order"])
+        if params["match_level"]:
+            piece = piece + np.float32(np.median(original) - np.median(piece))
+        weight = cubes.window(params["window"], original.shape)
+        voxels = volume.voxels.copy()
+        voxels[where] = weight * (piece + cubes.grain(volume, where, params)) + (1.0 - weight) * original
+        return finish(volume, voxels, self.name, params, benign=self.benign)

@@ -1,0 +1,131 @@
+"""From a detector's raw score to a probability, on what held-out authentic patients and their forgeries scored.
+
+The score of a series is the highest of many places, so it grows with the length of the scan. Extreme values undo that
+(Coles, An Introduction to Statistical Modeling of Extreme Values, 2001, section 4): above a high threshold the scores
+of authentic places fall off exponentially, which gives the number of authentic places that one expects to score as
+high in a body of this size. Its logarithm, the surprise, is comparable between a slice and a long scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize
+
+from tamperscope.records import Evidence, FloatArray, OperatingPoint
+
+LN10 = float(np.log(10.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How scores of authentic places fall off: P(score > s) = share · exp(-(s - start) / scale) for s above start."""
+
+    start: float
+    share: float
+    scale: float
+
+    def surprise(self, score: ArrayLike, places: float) -> FloatArray:
+        """-log10 of the number of authentic places expected above ``score`` in ``places`` of them.
+
+        Linear in the score, below ``start`` too: there it only has to keep the order.
+        """
+        expected = np.log(self.share * max(places, 1.0)) - (np.asarray(score, float) - self.start) / self.scale
+        return np.asarray(-expected / LN10, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Tail of the authentic places, and the logistic curve (slope, offset) from surprise to probability."""
+
+    tail: Tail
+    slope: float
+    offset: float
+    miss_rates: tuple[tuple[float, float], ...] = ()
+    """(false alarms per authentic series, share of held-out simulated forgeries missed at that point)."""
+
+    def probability(self, score: ArrayLike, places: float) -> FloatArray:
+        """Calibrated probability of tampering of a highest score among ``places`` places; same shape as ``score``."""
+        return _sigmoid(self.slope * self.tail.surprise(score, places) + self.offset)
+
+    def operating_point(self, false_positive_rate: float) -> OperatingPoint:
+        """The probability that one authentic series in 1 / ``false_positive_rate`` reaches.
+
+        A series raises a false alarm with probability 1 - exp(-E) where E authentic places are expected above the
+        score (places taken as independent, which errs on the safe side).
+        """
+        expected = -np.log1p(-false_positive_rate)
+        threshold = float(_sigmoid(np.float32(self.slope * -np.log10(expected) + self.offset)))
+        return OperatingPoint(false_positive_rate, threshold, self._miss_rate(false_positive_rate))
+
+    def _miss_rate(self, false_positive_rate: float) -> float | None:
+        """Between the measured points along the logarithm of the rate; None outside of them."""
+        measured = sorted(self.miss_rates)
+        if not measured or not measured[0][0] <= false_positive_rate <= measured[-1][0]:
+            return None
+        rates, misses = zip(*measured, strict=True)
+        return float(np.interp(np.log10(false_positive_rate), np.log10(rates), misses))
+
+
+def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
+    """``evidence`` with probability, heat map and slice scores on the probability scale.
+
+    All of them take the whole series for the number of places, so the heat map's maximum in the body is the
+    probability of the series.
+    """
+    if evidence.score is None:
+        return evidence
+    places = evidence.places
+    heatmap = evidence.heatmap
+    if heatmap is not None:
+        heatmap = np.stack([calibration.probability(plane, places) for plane in heatmap])
+    return replace(
+        evidence,
+        probability=float(calibration.probability(evidence.score, places)),
+        heatmap=heatmap,
+        slice_scores=tuple(float(p) for p in calibration.probability(evidence.slice_scores, places)),
+    )
+
+
+def fit_tail(scores: ArrayLike, share: float = 0.05) -> Tail:
+    """The exponential tail above the (1 - ``share``) quantile of authentic place scores.
+
+    The maximum-likelihood scale of an exponential is the mean excess (Coles 2001, section 4.3.2 with shape 0).
+
+    Raises:
+        ValueError: fewer than 20 scores would carry the tail.
+    """
+    values = np.asarray(scores, float)
+    start = float(np.quantile(values, 1.0 - share))
+    excess = values[values > start] - start
+    if excess.size < 20:
+        raise ValueError(f"{excess.size} scores above the {1 - share:.0%} quantile; a tail needs 20")
+    return Tail(start, float(excess.size / values.size), float(excess.mean()))
+
+
+def fit_curve(authentic: Sequence[float], forged: Sequence[float]) -> tuple[float, float]:
+    """Slope and offset of the logistic curve from surprise to probability, both classes weighing alike.
+
+    Platt's targets keep it finite where the classes do not overlap (Platt, Probabilistic Outputs for Support Vector
+    Machines, 1999, section 2.2).
+    """
+    surprise = np.concatenate([authentic, forged]).astype(float)
+    counts = len(authentic), len(forged)
+    target = np.concatenate(
+        [np.full(counts[0], 1.0 / (counts[0] + 2.0)), np.full(counts[1], (counts[1] + 1.0) / (counts[1] + 2.0))]
+    )
+    weight = np.concatenate([np.full(counts[0], 0.5 / counts[0]), np.full(counts[1], 0.5 / counts[1])])
+
+    def loss(curve: np.ndarray) -> float:
+        logit = curve[0] * surprise + curve[1]
+        return float(np.sum(weight * (np.logaddexp(0.0, logit) - target * logit)))
+
+    slope, offset = optimize.minimize(loss, np.array([1.0, -1.0]), method="Nelder-Mead").x
+    return float(slope), float(offset)
+
+
+def _sigmoid(logit: ArrayLike) -> FloatArray:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(np.asarray(logit, np.float32), -80.0, 80.0))), dtype=np.float32)

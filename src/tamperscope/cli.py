@@ -1,0 +1,171 @@
+"""The command line. Each command imports what it needs when it runs, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tamperscope.records import Report, SeriesResult
+
+from contextlib import contextmanager
+
+USAGE_ERROR = 2
+app = typer.Typer(
+    name="tamperscope",
+    help="Was this medical image altered or generated, and where? Research use only, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from tamperscope import __version__
+
+        typer.echo(f"tamperscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
+@app.command()
+def scan(
+    paths: Annotated[list[Path], typer.Argument(help="Files, folders, zips or DICOMDIRs.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for report.json, .csv, .html and a PNG a series; with --json optional."
+        ),
+    ] = None,
+    heatmap: Annotated[
+        bool, typer.Option("--heatmap", help="Write NAME.nii.gz a series too: the calibrated heat map.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON to standard output.")] = False,
+    modality: Annotated[
+        str | None, typer.Option(help="What NIfTI files and pictures are, which do not say it: CT, say.")
+    ] = None,
+    false_alarms: Annotated[
+        float, typer.Option(min=1e-4, max=0.1, help="False alarms per authentic series to accept.")
+    ] = 0.01,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Largest series, in samples.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores if left out.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Scan studies for tampering.
+
+    Exit codes: 0 no evidence of tampering; 1 at least one series is suspicious; 2 usage error, or nothing could be
+    read; 3 nothing suspicious, at least one series inconclusive; 4 some inputs failed, of the rest none is suspicious
+    or inconclusive.
+    """
+    from dataclasses import replace
+
+    import tamperscope
+    from tamperscope.errors import TamperscopeError
+    from tamperscope.report import json as json_report
+    from tamperscope.study import DEFAULT_LIMITS
+    from tamperscope.verdict import Policy
+
+    folder = out if out is not None or json else Path("tamperscope-report")
+    limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels) if max_pixels else DEFAULT_LIMITS
+    policy = replace(Policy(), suspicious_at=false_alarms, clear_at=max(10 * false_alarms, 0.1))
+    try:
+        with _progress(silent=quiet or json) as tick:
+            report = tamperscope.scan(
+                paths,
+                out=folder,
+                write_heatmaps=heatmap,
+                keep_heatmaps=False,
+                modality=modality,
+                limits=limits,
+                policy=policy,
+                threads=threads,
+                tick=tick,
+            )
+    except TamperscopeError as error:
+        typer.echo(f"tamperscope: {error}", err=True)
+        raise typer.Exit(USAGE_ERROR) from error
+    if json:
+        typer.echo(json_report.render(report), nl=False)
+    elif not quiet:
+        _summarise(report, folder)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: codecs, models with their SHA-256, memory, cores. Exit code 1 if something is wrong."""
+    from tamperscope import doctor as checks
+
+    findings = checks.examine()
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.what:<{width}}  {finding.state}")
+    raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
+
+
+@contextmanager
+def _progress(*, silent: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A bar on standard error where that is a terminal, else nothing."""
+    if silent or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scanning", total=None)
+
+        def tick(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield tick
+
+
+def _summarise(report: Report, folder: Path | None) -> None:
+    for series in report.series:
+        typer.echo(_line(series))
+    for failure in report.failed:
+        hint = f" ({failure.hint})" if failure.hint else ""
+        typer.echo(f"failed        {failure.source}: {failure.error}{hint}", err=True)
+    if report.skipped:
+        typer.echo(f"{len(report.skipped)} objects are no images to analyse and were skipped; the report lists them.")
+    if not report.series:
+        typer.echo("tamperscope: nothing could be read (give DICOM, NIfTI, PNG, JPEG or TIFF images)", err=True)
+    if folder is not None:
+        typer.echo(f"Report: {folder / 'report.html'}")
+
+
+def _line(series: SeriesResult) -> str:
+    from tamperscope.report import words
+
+    verdict = {"suspicious": "SUSPICIOUS", "no_evidence": "no evidence", "inconclusive": "inconclusive"}[series.verdict]
+    parts: list[Any] = [f"{verdict:<13} {series.name}"]
+    if series.probability is not None:
+        parts.append(f"probability {words.probability(series.probability)}")
+    if series.regions:
+        k, j, i = series.regions[0].centre_index
+        size = series.regions[0].diameter_mm
+        parts.append(f"slice {k + 1}, row {j}, column {i}" + (f", {size:.0f} mm wide" if size else ""))
+    parts += series.reasons[:1]
+    return "; ".join(str(part) for part in parts)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,1 @@
+"""Public data sets as they lie on disk, one per file, and splits by patient."""

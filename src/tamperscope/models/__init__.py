@@ -1,0 +1,7 @@
+"""Networks, pure: no files, no configuration, no losses. Needs the extra ``train``."""
+
+from __future__ import annotations
+
+from tamperscope.models.trace_net import TraceNet, trace_net
+
+__all__ = ["TraceNet", "trace_net"]

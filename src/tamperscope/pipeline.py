@@ -1,0 +1,194 @@
+"""scan(): the only place that knows the order of the stages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import tamperscope
+from tamperscope import detectors, report, study, verdict
+from tamperscope.calibrate import calibrated
+from tamperscope.decode import decode
+from tamperscope.detectors import Detector
+from tamperscope.errors import TamperscopeError
+from tamperscope.records import (
+    Evidence,
+    Failure,
+    ModelInfo,
+    Report,
+    Series,
+    SeriesResult,
+    SliceScore,
+    Study,
+    StudyResult,
+    Volume,
+)
+from tamperscope.study import DEFAULT_LIMITS, Limits
+from tamperscope.verdict import Policy
+from tamperscope.weights import Card
+
+Source = str | PathLike[str] | bytes
+Tick = Callable[[str, int, int], None]
+"""Called with what is being scanned, slices done and slices in all."""
+
+
+def scan(
+    source: Source | Iterable[Source],
+    *,
+    out: str | PathLike[str] | None = None,
+    write_heatmaps: bool = False,
+    keep_heatmaps: bool = True,
+    modality: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    policy: Policy | None = None,
+    cards: Iterable[Card] | None = None,
+    threads: int | None = None,
+    tick: Tick | None = None,
+) -> Report:
+    """Read, judge and report everything below the given paths, or in the given bytes. Nothing of the input changes.
+
+    Args:
+        source: A file, folder, zip or DICOMDIR, bytes, or several of them.
+        out: A folder for ``report.json``, ``.csv``, ``.html`` and a PNG a series; nothing is written if None.
+        write_heatmaps: Write ``NAME.nii.gz`` a series into ``out`` too.
+        keep_heatmaps: Keep heat maps in the records; False bounds memory when many series are scanned.
+        modality: What NIfTI files and pictures are, which do not say so themselves, for example "CT".
+        limits: What one input may ask for.
+        policy: Borders between the answers; 1 and 10 false alarms in 100 authentic series if None.
+        cards: The models to use, the deciding one first; those of the package if None.
+        threads: Threads of a network; all available cores if None.
+        tick: Told of progress, if given.
+
+    Returns:
+        The report. Input that cannot be used is listed in it and raises nothing.
+
+    Raises:
+        UsageError: ``out`` cannot be written.
+        WeightsError: a model is missing or not the one that its Card promises.
+    """
+    scanner = _Scanner(
+        tuple(cards) if cards is not None else detectors.packaged_cards(),
+        policy or Policy(),
+        limits,
+        modality,
+        threads,
+        tick,
+        None if out is None else Path(out),
+        write_heatmaps,
+        keep_heatmaps,
+    )
+    return scanner.scan(source)
+
+
+@dataclass(slots=True)
+class _Scanner:
+    cards: tuple[Card, ...]
+    policy: Policy
+    limits: Limits
+    modality: str | None
+    threads: int | None
+    tick: Tick | None
+    out: Path | None
+    write_heatmaps: bool
+    keep_heatmaps: bool
+
+    def scan(self, source: Source | Iterable[Source]) -> Report:
+        reading = study.read(source, self.limits)
+        failed = list(reading.failed)
+        pictures: dict[str, bytes] = {}
+        heatmaps: list[str] = []
+        names = _Names()
+        tools = [(card, detectors.from_card(card, self.threads, self._tick)) for card in self.cards]
+        studies = []
+        for one in reading.studies:
+            results = []
+            for series in one.series:
+                try:
+                    volume = self._decoded(series)
+                except TamperscopeError as error:
+                    failed.append(Failure(_source_of(series), error.message, error.hint))
+                    continue
+                result = self._judge(series, volume, tools, names.fresh(one, series))
+                if self.out is not None:
+                    pictures[result.name] = report.write_series(volume, result, self.out, heatmap=self.write_heatmaps)
+                    heatmaps += [result.name] if self.write_heatmaps and result.heatmap is not None else []
+                results.append(result if self.keep_heatmaps else _light(result))
+            if results:
+                studies.append(StudyResult(one.source, one.study_uid, tuple(results)))
+        models = tuple(ModelInfo(card.name, card.sha256) for card in self.cards)
+        answer = Report(tuple(studies), tuple(failed), reading.skipped, models, tamperscope.__version__)
+        if self.out is not None:
+            report.write(answer, self.out, pictures=pictures, heatmaps=heatmaps)
+        return answer
+
+    def _tick(self, done: int, total: int) -> None:
+        if self.tick is not None:
+            self.tick("slices", done, total)
+
+    def _decoded(self, series: Series) -> Volume:
+        volume = decode(series, self.limits)
+        states_none = series.format != "dicom"
+        return replace(volume, modality=self.modality) if self.modality and states_none else volume
+
+    def _judge(self, series: Series, volume: Volume, tools: list[tuple[Card, Detector]], name: str) -> SeriesResult:
+        evidence = [calibrated(detector.detect(volume), card.calibration) for card, detector in tools]
+        deciding = self.cards[0].calibration if self.cards else None
+        answer = verdict.decide(volume, evidence, deciding, self.policy)
+        first = evidence[0] if evidence else Evidence("none", None)
+        return SeriesResult(
+            series_uid=volume.series_uid,
+            modality=volume.modality,
+            files=tuple(instance.source for instance in series.instances),
+            shape=volume.shape,
+            spacing_mm=None if volume.geometry == "none" else volume.spacing_mm,
+            verdict=answer.label,
+            probability=answer.probability,
+            operating_point=answer.operating_point,
+            slices=_slices(volume, first),
+            regions=answer.regions,
+            evidence=tuple(replace(one, heatmap=None) for one in evidence),
+            provenance=detectors.provenance(volume.header),
+            reasons=answer.reasons,
+            heatmap=first.heatmap,
+            digest=volume.digest,
+            findings=volume.findings,
+            name=name,
+        )
+
+
+def _slices(volume: Volume, evidence: Evidence) -> tuple[SliceScore, ...]:
+    if evidence.probability is None:
+        return ()
+    rows = zip(volume.sources, volume.sop_instance_uids, evidence.slice_scores, strict=True)
+    return tuple(SliceScore(index, file, uid, score) for index, (file, uid, score) in enumerate(rows))
+
+
+def _light(result: SeriesResult) -> SeriesResult:
+    return replace(result, heatmap=None)
+
+
+def _source_of(series: Series) -> str:
+    first = series.instances[0].source
+    more = len(series.instances) - 1
+    return f"{first} (and {more} more of its series)" if more else first
+
+
+class _Names:
+    """Stems for the files of each series: from the name of the input, safe, and unique in the report."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def fresh(self, one: Study, series: Series) -> str:
+        source = series.instances[0].source if len(one.series) == 1 and series.format != "dicom" else one.source
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source.split("!")[-1]).name).strip("-.")[:60] or "series"
+        stem = re.sub(r"\.(dcm|nii|nii\.gz|png|jpe?g|tiff?|zip)$", "", stem, flags=re.IGNORECASE) or "series"
+        number, name = 1, stem
+        while name.lower() in self._taken:
+            number += 1
+            name = f"{stem}-{number}"
+        self._taken.add(name.lower())
+        return name

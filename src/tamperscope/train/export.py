@@ -1,0 +1,86 @@
+"""From trained weights to the ONNX file that scanning runs, with proof that both answer alike."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from tamperscope.errors import WeightsError
+from tamperscope.preprocess import CHANNELS
+
+LARGEST_DIFFERENCE = 0.02
+"""Between the logits of torch and of ONNX Runtime: the file holds weights in half precision, which moves logits by some
+thousandths; a wrong graph moves them by whole numbers."""
+SMALLEST_HALVED = 1024
+"""Numbers in a tensor from which halving it pays."""
+
+
+def to_onnx(net: nn.Module, path: Path) -> float:
+    """Write ``net`` as ONNX with free height and width, and return the largest difference of its logits.
+
+    Raises:
+        WeightsError: ONNX Runtime answers otherwise than torch.
+    """
+    net = net.cpu().eval()
+    example = torch.randn(1, CHANNELS, 128, 160, generator=torch.Generator().manual_seed(0))
+    rows, columns = torch.export.Dim("rows", min=4, max=512), torch.export.Dim("columns", min=4, max=512)
+    shapes = {"x": {2: 8 * rows, 3: 8 * columns}}
+    with warnings.catch_warnings():
+        # The exporter warns of its own future; none of it concerns the file.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            net,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=["channels"],
+            output_names=["logits"],
+            verbose=False,
+        )
+    if program is None:
+        raise WeightsError(f"torch exported nothing to {path}", hint="install the versions of the extra 'train'")
+    program.save(str(path), external_data=False)
+    onnx.save(_halved(onnx.load(path)), path)
+    return _difference(net, path)
+
+
+def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with large tensors stored as float16 and cast back when it is loaded: half the size of the file.
+
+    ONNX Runtime folds the casts once, when the session opens; the arithmetic stays float32.
+    """
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < SMALLEST_HALVED:
+            continue
+        stored = f"{tensor.name}.half"
+        casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    del model.graph.value_info[:]  # shapes of the renamed tensors; ONNX Runtime infers them anew
+    onnx.checker.check_model(model)
+    return model
+
+
+def _difference(net: nn.Module, path: Path) -> float:
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    largest = 0.0
+    for shape in ((128, 160), (512, 384)):
+        seen = torch.randn(1, CHANNELS, *shape, generator=torch.Generator().manual_seed(1))
+        (answer,) = session.run(None, {"channels": seen.numpy()})
+        with torch.inference_mode():
+            expected = net(seen).numpy()
+        largest = max(largest, float(np.abs(answer - expected).max()))
+    if largest > LARGEST_DIFFERENCE:
+        raise WeightsError(f"the logits of {path} differ by {largest:.2g} from torch", hint="do not ship this file")
+    return largest

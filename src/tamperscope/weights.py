@@ -1,0 +1,129 @@
+"""Cards, and the weights that they promise: read, verify, open.
+
+Packaged weights live in ``cards/``: ``NAME.json`` is the Card, ``NAME.onnx`` the network (absent for a detector that
+has no network but is calibrated all the same), ``NAME.md`` the same for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tamperscope.calibrate import Calibration, Tail
+from tamperscope.errors import WeightsError
+from tamperscope.preprocess import InputSpec
+from tamperscope.records import JSON
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+SCHEMA = "tamperscope/card/1"
+PACKAGED = Path(__file__).parent / "cards"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a set of weights promises."""
+
+    name: str
+    version: str
+    input: InputSpec
+    calibration: Calibration
+    file: str | None
+    """The ONNX file beside the Card; None for a detector without a network."""
+    sha256: str
+    """Digest of that file, or of the calibration where there is none."""
+    training: Mapping[str, JSON]
+    """Data, patients, manifest digest, recipe, steps."""
+    results: Mapping[str, JSON]
+    """Measured figures, each with the command that prints it."""
+    intended_use: str
+    licence: str
+    folder: Path = PACKAGED
+
+    def to_json(self) -> str:
+        """The Card as it is stored."""
+        tree: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        del tree["folder"]
+        return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
+
+
+def packaged() -> tuple[Card, ...]:
+    """The Cards that come with the package, by name."""
+    return tuple(read_card(path) for path in sorted(PACKAGED.glob("*.json")))
+
+
+def read_card(path: Path) -> Card:
+    """Read one Card.
+
+    Raises:
+        WeightsError: the file is missing, is no Card of this schema, or lacks a field.
+    """
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        if tree.pop("schema") != SCHEMA:
+            raise WeightsError(f"{path} is not a Card of schema {SCHEMA}", hint="install matching versions")
+        calibration = tree.pop("calibration")
+        tail = Tail(**calibration.pop("tail"))
+        misses = tuple((float(a), float(b)) for a, b in calibration.pop("miss_rates"))
+        spec: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in tree.pop("input").items()
+        }
+        return Card(
+            input=InputSpec(**spec),
+            calibration=Calibration(tail, **calibration, miss_rates=misses),
+            folder=path.parent,
+            **tree,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"cannot read the Card {path}: {error}", hint="install the package again") from error
+
+
+def verified(card: Card) -> bytes:
+    """The bytes of a Card's network, once their digest was found to be the one that the Card states.
+
+    Raises:
+        WeightsError: no file, or other bytes than promised.
+    """
+    if card.file is None:
+        raise WeightsError(f"the Card {card.name} has no network", hint="it calibrates a detector without one")
+    path = card.folder / card.file
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights {path}: {error}", hint="install the package again") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != card.sha256:
+        raise WeightsError(
+            f"the weights {path} have SHA-256 {found}, their Card promises {card.sha256}",
+            hint="the file was changed or damaged: install the package again",
+        )
+    return data
+
+
+def session(card: Card, threads: int | None = None) -> InferenceSession:
+    """Open the verified network in ONNX Runtime on the CPU, with ``threads`` threads (all available cores if None).
+
+    Raises:
+        WeightsError: as `verified`, or ONNX Runtime refuses the file.
+    """
+    import onnxruntime
+
+    data = verified(card)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or available_cores()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
+        raise WeightsError(f"ONNX Runtime refuses {card.file}: {error}", hint="install matching versions") from error
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

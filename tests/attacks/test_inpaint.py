@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tamperscope.attacks.inpaint import Inpaint
+
+
+@pytest.fixture
+def ramp(make):
+    k, j, i = np.meshgrid(*[np.arange(n) for n in (7, 30, 32)], indexing="ij")
+    return make(-800.0 + 0.0 * k + 3.0 * j - 2.0 * i)
+
+
+def test_the_harmonic_fill_of_a_ramp_is_the_ramp(ramp, make, no_grain):
+    bumped = ramp.voxels.copy()
+    bumped[2:5, 13:18, 14:19] += 600.0
+    params = no_grain | {"centre": [3, 15, 16], "size_mm": 14.0, "fill": "harmonic"}
+    forgery = Inpaint().apply(make(bumped), params)
+    np.testing.assert_allclose(forgery.volume.voxels, ramp.voxels, atol=1e-2)
+    assert np.array_equal(forgery.mask, bumped != ramp.voxels)
+
+
+@pytest.mark.parametrize("fill", ["harmonic", "median"])
+def test_a_nodule_becomes_lung(lung, no_grain, fill):
+    lung.voxels[22:27, 22:27, 22:27] = 40.0
+    params = no_grain | {"centre": [24, 24, 24], "size_mm": 20.0, "fill": fill}
+    forged = Inpaint().apply(lung, params).volume.voxels
+    assert forged[22:27, 22:27, 22:27].max() < -700.0
+
+
+def test_a_hole_at_the_border_is_filled_from_the_sides_that_exist(ramp, no_grain):
+    params = no_grain | {"centre": [3, 0, 0], "size_mm": 60.0, "fill": "harmonic"}
+    forged = Inpaint().apply(ramp, params).volume.voxels
+    assert forged.min() >= ramp.voxels.min()
+    assert forged.max() <= ramp.voxels.max(), "the maximum principle of Laplace's equation"

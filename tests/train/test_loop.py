@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra [train] is not installed")
+
+from tamperscope.errors import WeightsError  # noqa: E402
+from tamperscope.models import trace_net  # noqa: E402
+from tamperscope.train.crops import Crops, Pair, Recipe  # noqa: E402
+from tamperscope.train.loop import Schedule, fit, judge  # noqa: E402
+
+SCHEDULE = Schedule(steps=4, pairs=2, rate=5e-3, warm_up=2, average=0.5, save_every=2, seed=3)
+
+
+class Fixed(Crops):
+    """The same two pairs for ever."""
+
+    def __init__(self, pairs: list[Pair]) -> None:
+        self.pairs, self.recipe, self.seed = pairs, Recipe(), 0
+
+    def __iter__(self):
+        while True:
+            yield from self.pairs
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    """Noise with a quiet square in it, which is the forgery."""
+    rng = np.random.default_rng(0)
+    made = []
+    for corner in (8, 16):
+        pristine = rng.standard_normal((3, 32, 32)).astype(np.float32)
+        place = np.s_[corner : corner + 16, corner : corner + 16]
+        target = np.zeros((32, 32), np.float32)
+        target[place] = 1.0
+        made.append(Pair(np.where(target > 0, 0.1 * pristine, pristine), pristine, target, f"square-{corner}"))
+    return made
+
+
+def net():
+    torch.manual_seed(0)
+    return trace_net(width=4)
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "record.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def same(one, two):
+    return all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_it_learns_one_batch_by_heart(pairs, tmp_path):
+    said = []
+    schedule = replace(SCHEDULE, steps=30, save_every=5)
+    learned = fit(net(), Fixed(pairs), pairs, schedule, tmp_path, workers=0, say=said.append)
+    settings, *saves = lines(tmp_path)
+    assert settings["settings"]["steps"] == 30
+    assert settings["from"] == 0
+    assert [line["step"] for line in saves] == [5, 10, 15, 20, 25, 30]
+    assert saves[-1]["loss"] < 0.5 * saves[0]["loss"]
+    assert saves[-1]["auroc"] == 1.0
+    assert saves[-1]["square-8"] == 1.0
+    assert len(said) == len(saves)
+    assert judge(learned, pairs)["auroc"] == 1.0
+
+
+def test_it_goes_on_from_its_checkpoint(pairs, tmp_path):
+    first = net()
+    average = fit(first, Fixed(pairs), [], SCHEDULE, tmp_path, workers=0)
+
+    found = net()
+    assert not same(found, first)
+    assert same(fit(found, Fixed(pairs), [], SCHEDULE, tmp_path, workers=0), average), "nothing is left to do"
+    assert same(found, first)
+
+    longer = replace(SCHEDULE, steps=7)
+    fit(found, Fixed(pairs), [], longer, tmp_path, workers=0)
+    assert not same(found, first)
+    records = lines(tmp_path)
+    assert [line["from"] for line in records if "from" in line] == [0, 4, 4]
+    assert [line["step"] for line in records if "step" in line] == [2, 4, 6, 7]
+
+
+def test_the_same_seed_gives_the_same_weights(pairs, tmp_path):
+    runs = [fit(net(), Fixed(pairs), [], SCHEDULE, tmp_path / name, workers=0) for name in ("a", "b")]
+    assert same(*runs)
+
+
+def test_the_checkpoint_of_another_network_is_refused(pairs, tmp_path):
+    fit(net(), Fixed(pairs), [], replace(SCHEDULE, steps=1), tmp_path, workers=0)
+    with pytest.raises(WeightsError, match=r"last\.safetensors holds another network"):
+        fit(trace_net(width=5), Fixed(pairs), [], SCHEDULE, tmp_path, workers=0)
+
+
+def test_judging_nothing_says_nothing():
+    assert judge(net(), []) == {}
