@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,12 +78,13 @@ def scan(
     import tamperscope
     from tamperscope.errors import TamperscopeError
     from tamperscope.report import json as json_report
+    from tamperscope.report import words
     from tamperscope.study import DEFAULT_LIMITS
     from tamperscope.verdict import Policy
 
     folder = out if out is not None or json else Path("tamperscope-report")
     limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels) if max_pixels else DEFAULT_LIMITS
-    policy = replace(Policy(), suspicious_at=false_alarms, clear_at=max(10 * false_alarms, 0.1))
+    policy = replace(Policy(), suspicious_at=false_alarms, clear_at=min(max(10 * false_alarms, 0.1), 0.5))
     try:
         with _progress(silent=quiet or json) as tick:
             report = tamperscope.scan(
@@ -97,10 +99,10 @@ def scan(
                 tick=tick,
             )
     except TamperscopeError as error:
-        typer.echo(f"tamperscope: {error}", err=True)
+        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
         raise typer.Exit(USAGE_ERROR) from error
     if json:
-        typer.echo(json_report.render(report), nl=False)
+        typer.echo(json_report.render(report).encode(), nl=False)  # RFC 8259: UTF-8, whatever the terminal speaks
     elif not quiet:
         _summarise(report, folder)
     raise typer.Exit(report.exit_code)
@@ -138,17 +140,19 @@ def _progress(*, silent: bool) -> Iterator[Callable[[str, int, int], None] | Non
 
 
 def _summarise(report: Report, folder: Path | None) -> None:
+    from tamperscope.report import words
+
     for series in report.series:
         typer.echo(_line(series))
     for failure in report.failed:
         hint = f" ({failure.hint})" if failure.hint else ""
-        typer.echo(f"failed        {failure.source}: {failure.error}{hint}", err=True)
+        typer.echo(words.visible(f"failed        {failure.source}: {failure.error}{hint}"), err=True)
     if report.skipped:
         typer.echo(f"{len(report.skipped)} objects are no images to analyse and were skipped; the report lists them.")
     if not report.series:
         typer.echo("tamperscope: nothing could be read (give DICOM, NIfTI, PNG, JPEG or TIFF images)", err=True)
     if folder is not None:
-        typer.echo(f"Report: {folder / 'report.html'}")
+        typer.echo(words.visible(f"Report: {folder / 'report.html'}"))
 
 
 def _line(series: SeriesResult) -> str:
@@ -168,4 +172,9 @@ def _line(series: SeriesResult) -> str:
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except Exception:
+        # Python's own exit code for a crash is 1, which would say "suspicious".
+        traceback.print_exc()
+        sys.exit(USAGE_ERROR)

@@ -33,7 +33,7 @@ def examine() -> list[Finding]:
         Finding("tamperscope", True, f"{__version__}, Python {platform.python_version()}, {platform.machine()}"),
         *[_codec(syntax, *decoder) for syntax, decoder in DECODERS.items()],
         _packages(),
-        *[_model(card) for card in weights.packaged()],
+        *_models(),
         _memory(),
         Finding("cores", True, str(weights.available_cores())),
     ]
@@ -47,6 +47,14 @@ def _codec(syntax: str, plugin: str, package: str) -> Finding:
 def _packages() -> Finding:
     names = ("numpy", "scipy", "pydicom", "nibabel", "pillow", "onnxruntime")
     return Finding("libraries", True, ", ".join(f"{name} {metadata.version(name)}" for name in names))
+
+
+def _models() -> list[Finding]:
+    try:
+        cards = weights.packaged()
+    except WeightsError as error:
+        return [Finding("models", False, str(error))]
+    return [_model(card) for card in cards] or [Finding("models", False, "none; install the package again")]
 
 
 def _model(card: weights.Card) -> Finding:

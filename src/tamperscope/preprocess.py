@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from tamperscope import anatomy
-from tamperscope.records import FloatArray, Volume
+from tamperscope.records import FloatArray, MaskArray, Volume
 
 CHANNELS = 3
 AIR_HU = -970.0
@@ -19,6 +20,10 @@ RESIDUAL_HU = 40.0
 """Scale of the absolute residual channel: a few times the noise of a standard chest CT."""
 SMALLEST_NOISE_HU = 0.5
 PROBED_SLICES = 9
+SOFT_TISSUE_HU = (-200.0, 200.0)
+"""From fat to enhanced blood."""
+LEAST_SOFT_TISSUE = 0.62
+"""Share of the dense body that is soft tissue: 0.67 and more in slices of chest CT, 0.60 at most in smoothed noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +89,23 @@ def _content_refusals(spec: InputSpec, volume: Volume) -> tuple[str, ...]:
         reasons.append(
             f"lung makes up {shares.max():.0%} of the body at most; the model was trained on chest slices with lung"
         )
+    soft = _soft_tissue(planes, body)
+    if soft < LEAST_SOFT_TISSUE:
+        reasons.append(f"soft tissue makes up {soft:.0%} of what is dense: these are not the values of a chest")
     noise = float(np.median([noise_level(plane) for plane in planes]))
     low, high = spec.noise_hu
     if not low <= noise <= high:
         reasons.append(f"the noise is {noise:.1f} HU, the model was trained on {low:.1f} to {high:.1f} HU")
     return tuple(reasons)
+
+
+def _soft_tissue(planes: FloatArray, body: MaskArray) -> float:
+    """Share of the dense body (D, H, W) between fat and blood, noise averaged out, in the best of the slices."""
+    step = anatomy.STEP
+    means = ndimage.uniform_filter(planes, (0, step, step))[:, ::step, ::step]
+    dense = body[:, ::step, ::step] & (means > anatomy.TISSUE_HU)
+    soft = dense & (means > SOFT_TISSUE_HU[0]) & (means < SOFT_TISSUE_HU[1])
+    return float((soft.sum(axis=(1, 2)) / np.maximum(dense.sum(axis=(1, 2)), 1)).max())
 
 
 def high_pass(plane: FloatArray) -> FloatArray:

@@ -80,7 +80,7 @@ def read_card(path: Path) -> Card:
             folder=path.parent,
             **tree,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"cannot read the Card {path}: {error}", hint="install the package again") from error
 
 

@@ -23,6 +23,9 @@ SIDE = 32
 HOLE = 6
 TOUCH_UP = 1.3
 """The touched-up cube has 1.3 times the largest side of the box, in voxels, on all three axes."""
+REMOVAL_NOISE_HU = 30.0
+"""Standard deviation of CT-GAN's Gaussian noise in a removal; an injection takes 0.6 times that of the local lung."""
+INJECTION_LUNG_HU = -600.0
 WATER_LINE_HU, WATER_LINE_WIDTH_HU = -700.0, 70.0
 
 
@@ -49,10 +52,17 @@ class CtGanBlend:
             "texture_hu": round(float(rng.uniform(0.0, 25.0)), 2),
             "source": list(cubes.similar_place(volume, centre, rng)),
             **cubes.sample_grain(volume, rng),
-            "grain": str(rng.choice(["copied", "copied", "copied", "white", "soft"])),
+            "grain": str(rng.choice(["copied", "zoomed", "white", "soft"], p=[0.55, 0.25, 0.1, 0.1])),
+            "grain_at": list(_air_place(volume, centre, rng)),
+            "grain_hu": REMOVAL_NOISE_HU,
             "grain_gain": round(float(rng.choice([1.0, rng.uniform(0.5, 1.2)])), 3),
         }
-        if self.mode == "inject":
+        if self.mode == "remove":
+            params["hole_blur_mm"] = round(float(rng.uniform(0.2, 3.0)), 3)
+        else:
+            around = volume.voxels[cubes.around(volume, centre, cubes.extent(volume, BOX_MM))]
+            lung = around[around < INJECTION_LUNG_HU]
+            params["grain_hu"] = round(0.6 * float(lung.std()), 2) if lung.size else 0.0
             params |= nodule.sample_shape(rng)
             params["radius_mm"] = round(float(rng.uniform(3.0, 9.5)), 2)
             params["level_hu"] = round(float(rng.uniform(-80.0, 180.0)), 1)
@@ -90,7 +100,8 @@ class CtGanBlend:
             wide = ndimage.gaussian_filter(context, [4.0 if n > 1 else 0.0 for n in context.shape])
             opacity = np.where(wide < -500.0, _hole(context.shape), 0.0)
             opacity = ndimage.gaussian_filter(opacity, [0.5 if n > 1 else 0.0 for n in context.shape])
-            inside = ndimage.gaussian_filter(healthy, blur)
+            sigma = float(params["hole_blur_mm"])
+            inside = ndimage.gaussian_filter(healthy, [sigma if n > 1 else 0.0 for n in context.shape])
         drawn = opacity * inside + (1.0 - opacity) * smooth
         texture = ndimage.gaussian_filter(rng.standard_normal(context.shape), 1.0) * 5.0
         return np.asarray(
@@ -107,6 +118,17 @@ class CtGanBlend:
         weight = (dense * cubes.window("gauss", original.shape)).astype(np.float32)
         blend: FloatArray = np.maximum(weight * noisy + (1.0 - weight) * original, original)
         return blend
+
+
+def _air_place(volume: Volume, near: cubes.Triple, rng: np.random.Generator) -> cubes.Triple:
+    """A random voxel of lung air: CT-GAN's fixed place (0.50, 0.43, 0.27 of the scan) lies in the lung too."""
+    place = near
+    for _ in range(50):
+        k, j, i = (int(rng.integers(size)) for size in volume.shape)
+        place = (k, j, i)
+        if -990.0 < float(volume.voxels[place]) < cubes.LUNG_AIR_HU:
+            break
+    return place
 
 
 def _hole(shape: tuple[int, ...]) -> FloatArray:

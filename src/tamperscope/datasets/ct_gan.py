@@ -40,20 +40,20 @@ def labels(root: Path) -> tuple[Label, ...]:
     """The tampered places whose slice is there; authentic places (TB, TM) are left out.
 
     Raises:
-        UnreadableError: no ``labels.csv``, or no slice that it names.
+        UnreadableError: no ``labels.csv`` or a damaged one, or no slice that it names.
     """
     table = root / "labels.csv"
     try:
         rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
-    except OSError as error:
-        raise UnreadableError(
-            f"cannot read {table}: {error.strerror}", hint="give the folder of the data set"
-        ) from error
-    found = [
-        Label(row["uuid"], row["slice"], KINDS[row["type"]], int(row["y"]), int(row["x"]))
-        for row in rows
-        if row["type"] in KINDS
-    ]
+        found = [
+            Label(row["uuid"], row["slice"], KINDS[row["type"]], int(row["y"]), int(row["x"]))
+            for row in rows
+            if row["type"] in KINDS
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        hint = "give the folder of the data set, where it has the columns type, uuid, slice, x and y"
+        raise UnreadableError(f"cannot read {table}: {reason}", hint=hint) from error
     present = tuple(label for label in found if label.path(root).is_file())
     if not present:
         raise UnreadableError(f"no slice that {table} names is there", hint="give the folder that holds uuid/slice.dcm")

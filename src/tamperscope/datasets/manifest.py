@@ -84,7 +84,7 @@ def read_split(path: Path, entries: Iterable[Entry]) -> dict[str, Part]:
     """The part of every patient, from a JSON file: lists for those placed by hand, a rotation for all others.
 
     Raises:
-        InputError: the file is no such split, a patient stands in two lists, or a picture in two parts.
+        InputError: the file is no such split, a patient stands in two lists or in none, or a picture in two parts.
     """
     known = tuple(entries)
     try:
@@ -98,6 +98,9 @@ def read_split(path: Path, entries: Iterable[Entry]) -> dict[str, Part]:
     by_hand = dict(placed)
     if len(by_hand) != len(placed):
         raise InputError(f"{path} names a patient in two parts", hint="leave each patient in one")
-    parts = by_rotation({entry.patient for entry in known} - by_hand.keys(), rotation) | by_hand
+    others = {entry.patient for entry in known} - by_hand.keys()
+    if others and not rotation:
+        raise InputError(f"{path} places no {min(others)}", hint="name the patient, or give a rotation for all others")
+    parts = by_rotation(others, rotation) | by_hand
     check_disjoint(known, parts)
     return parts

@@ -49,6 +49,12 @@ def summary(placed: Iterable[Placed]) -> Mapping[str, Mapping[str, float]]:
             "pointing": hits / len(members),
             "pointing_low": low,
             "pointing_high": high,
-            "region_auroc": float(np.nanmean([one.region_auroc for one in members])),
+            "region_auroc": _mean([one.region_auroc for one in members]),
         }
     return table
+
+
+def _mean(values: list[float]) -> float:
+    """The mean of those that are a number; NaN where none is."""
+    numbers = [value for value in values if not np.isnan(value)]
+    return float(np.mean(numbers)) if numbers else float("nan")

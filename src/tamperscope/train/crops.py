@@ -33,13 +33,13 @@ class Recipe:
 
     clip_hu: tuple[float, float] = (-1000.0, 400.0)
     attack_shares: tuple[tuple[str, float], ...] = (
-        ("ct-gan-blend-inject", 0.30),
-        ("ct-gan-blend-remove", 0.27),
+        ("ct-gan-blend-inject", 0.24),
+        ("ct-gan-blend-remove", 0.36),
         ("resample-paste", 0.12),
-        ("blur-regrain", 0.06),
+        ("blur-regrain", 0.05),
         ("inpaint", 0.07),
-        ("copy-move", 0.05),
-        ("nodule", 0.08),
+        ("copy-move", 0.04),
+        ("nodule", 0.07),
         ("splice", 0.05),
     )
     lung_share: float = 0.85
