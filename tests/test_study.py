@@ -21,9 +21,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+import tamperscope
 from builders import ct, nifti, pixels, png, rgb, to_bytes, zipped
-from tamperscope import errors, study
+from tamperscope import errors, phantom, study
 from tamperscope.records import Reading, Series
+from tamperscope.report import nifti as heatmaps
 
 DICOMDIR = "1.2.840.10008.1.3.10"
 
@@ -386,3 +388,15 @@ def test_videos_are_unsupported() -> None:
     dataset = rgb(np.zeros((4, 4, 3), np.uint8))
     data = to_bytes(dataset).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.4.102\0"[:20])
     assert study.read(data).failed
+
+
+def test_results_of_a_scan_are_not_scanned_again(tmp_path):
+    volume = phantom.chest((2, 64, 64), (2.5, 5.0, 5.0))
+    phantom.write_dicom(volume, tmp_path / "study")
+    tamperscope.scan(tmp_path / "study", out=tmp_path / "report")
+    heatmaps.write(volume, np.zeros(volume.shape, np.float32), tmp_path / "report" / "heat.nii.gz")
+    reading = study.read(tmp_path)
+    assert len(reading.studies) == 1
+    assert not reading.failed
+    own = {Path(entry.source).name for entry in reading.skipped if entry.reason == "a result of tamperscope"}
+    assert own == {"study.png", "heat.nii.gz"}

@@ -12,7 +12,7 @@ from tamperscope import weights
 from tamperscope.calibrate import Calibration, Tail
 from tamperscope.errors import WeightsError
 from tamperscope.preprocess import InputSpec
-from tamperscope.weights import Card, available_cores, packaged, read_card, session, verified
+from tamperscope.weights import Card, available_cores, calibration_bytes, packaged, read_card, session, verified
 
 NETWORK = b"not really a network"
 SPEC = InputSpec("CT", "CHEST", (-1000.0, 400.0), (0.4, 1.1), (2.0, 70.0), (256, 1024), 0.03)
@@ -55,7 +55,9 @@ def test_a_card_without_a_network_reads_back_too(card):
     plain = replace(card, file=None, calibration=replace(card.calibration, miss_rates=()))
     store(plain)
     assert read_card(card.folder / "card.json") == plain
-    with pytest.raises(WeightsError, match="no network"):
+    stated = hashlib.sha256(calibration_bytes(plain.calibration)).hexdigest()
+    assert verified(replace(plain, sha256=stated)) == calibration_bytes(plain.calibration)
+    with pytest.raises(WeightsError, match="their Card promises"):
         verified(plain)
 
 

@@ -85,7 +85,7 @@ def main() -> None:
     save(replace(card, calibration=calibration(TraceDetector(card), held_out)))
     noise = replace(card, name="ct-noise", file=None, sha256="", training={})
     fitted = calibration(NoiseDetector(noise), held_out)
-    stated = hashlib.sha256(json.dumps(asdict(fitted)).encode()).hexdigest()
+    stated = hashlib.sha256(weights.calibration_bytes(fitted)).hexdigest()
     save(replace(noise, calibration=fitted, sha256=stated))
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tamperscope.decode import decode
     from tamperscope.errors import TamperscopeError
     from tamperscope.pipeline import scan
     from tamperscope.records import Evidence, Forgery, Region, Report, Series, Study, Verdict, Volume
@@ -28,7 +27,6 @@ _HOMES = {
     "TamperscopeError": "errors",
     "Verdict": "records",
     "Volume": "records",
-    "decode": "decode",
     "read": "study",
     "scan": "pipeline",
 }
@@ -43,7 +41,6 @@ __all__ = [
     "Verdict",
     "Volume",
     "__version__",
-    "decode",
     "read",
     "scan",
 ]

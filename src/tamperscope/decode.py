@@ -22,9 +22,10 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 
-from tamperscope import codestream, colour, dicomheader, geometry, nifti, pictures
-from tamperscope.dicomheader import Parsed, PixelElement, integer, text, value
+from tamperscope import geometry
 from tamperscope.errors import LimitError, TamperscopeError, UnreadableError, UnsupportedError
+from tamperscope.formats import codestream, colour, dicom, nifti, pictures
+from tamperscope.formats.dicom import Parsed, PixelElement, integer, text, value
 from tamperscope.geometry import Plane
 from tamperscope.limits import check_size
 from tamperscope.records import JSON, FloatArray, Instance, Series, Volume, voxel_digest
@@ -173,8 +174,8 @@ def _dicom(series: Series, limits: Limits) -> Volume:
     first: Parsed | None = None
     for instance, data in zip(series.instances, payloads(series.instances, limits), strict=True):
         with _mapped(instance.source):
-            parsed = dicomheader.parse(data, instance.source, limits)
-            pixels = dicomheader.check_pixels(parsed, limits)
+            parsed = dicom.parse(data, instance.source, limits)
+            pixels = dicom.check_pixels(parsed, limits)
             if stack is None or first is None:
                 first = parsed
                 stack = _allocated(series, parsed, limits)
@@ -236,7 +237,7 @@ def _fill(stack: _Stack, parsed: Parsed, pixels: PixelElement, instance: Instanc
 def _frames(parsed: Parsed, pixels: PixelElement, stack: _Stack) -> Iterator[tuple[Array, str]]:
     """Each frame (H, W) or (H, W, 3) as stored, with the colour model that its samples are in."""
     decoder, package = DECODERS.get(parsed.transfer_syntax, NATIVE)
-    if pixels.length == dicomheader.UNDEFINED and not decoder:
+    if pixels.length == dicom.UNDEFINED and not decoder:
         raise UnsupportedError(
             f"{parsed.source}: no codec for {parsed.transfer_syntax.name} ({parsed.transfer_syntax})",
             hint="export the series as explicit VR little endian",

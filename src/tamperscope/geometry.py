@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from tamperscope import dicomheader
-from tamperscope.dicomheader import number, numbers
+from tamperscope.formats import dicom
+from tamperscope.formats.dicom import number, numbers
 from tamperscope.grouping import GAP_TOLERANCE, SAME_DIRECTION, SAME_POSITION_MM, normal, place_findings
 from tamperscope.records import Geometry
 
@@ -37,16 +37,16 @@ class Plane:
 
 def plane(dataset: Dataset, frame: int) -> Plane:
     """Geometry and rescale of one frame."""
-    position = dicomheader.group(dataset, frame, "PlanePositionSequence") or dataset
-    orientation = dicomheader.group(dataset, frame, "PlaneOrientationSequence") or dataset
-    measures = dicomheader.group(dataset, frame, "PixelMeasuresSequence") or dataset
-    values = dicomheader.group(dataset, frame, "PixelValueTransformationSequence") or dataset
+    position = dicom.group(dataset, frame, "PlanePositionSequence") or dataset
+    orientation = dicom.group(dataset, frame, "PlaneOrientationSequence") or dataset
+    measures = dicom.group(dataset, frame, "PixelMeasuresSequence") or dataset
+    values = dicom.group(dataset, frame, "PixelValueTransformationSequence") or dataset
     slope, intercept = number(values, "RescaleSlope"), number(values, "RescaleIntercept")
     usable = slope is not None and slope != 0 and intercept is not None
     between, thick = number(measures, "SpacingBetweenSlices"), number(measures, "SliceThickness")
     return Plane(
         numbers(position, "ImagePositionPatient", 3),
-        dicomheader.orthonormal(numbers(orientation, "ImageOrientationPatient", 6)),
+        dicom.orthonormal(numbers(orientation, "ImageOrientationPatient", 6)),
         _spacing(measures),
         next((abs(size) for size in (between, thick) if size), None),
         *((slope or 1.0, intercept or 0.0) if usable else (1.0, 0.0)),

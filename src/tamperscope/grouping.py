@@ -13,7 +13,7 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from tamperscope.dicomheader import Header
+from tamperscope.formats.dicom import Header
 from tamperscope.records import JSON, Instance, Series, Study
 
 RADIOGRAPHS = ("CR", "DX", "MG", "RG", "PX", "IO")

@@ -96,6 +96,8 @@ class _Scanner:
     keep_heatmaps: bool
 
     def scan(self, source: Source | Iterable[Source]) -> Report:
+        if self.out is not None:
+            report.prepare(self.out)
         reading = study.read(source, self.limits)
         failed = list(reading.failed)
         pictures: dict[str, bytes] = {}

@@ -17,10 +17,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from tamperscope import dicomheader, grouping, nifti, pictures
+from tamperscope import grouping
 from tamperscope import limits as bounds
-from tamperscope.dicomheader import Parsed
 from tamperscope.errors import LimitError, TamperscopeError, UnreadableError, UnsafePathError
+from tamperscope.formats import dicom, nifti, pictures
+from tamperscope.formats.dicom import Parsed
 from tamperscope.grouping import Found
 from tamperscope.limits import DEFAULT_LIMITS, Limits
 from tamperscope.records import JSON, Failure, Format, Instance, Reading, Series, Skipped, Study
@@ -103,7 +104,7 @@ def _kind(data: bytes) -> Kind | None:
     """What bytes are by their magic; None for neither an image nor a zip."""
     if data.startswith(ZIP_MAGIC):
         return "zip"
-    if dicomheader.is_dicom(data):
+    if dicom.is_dicom(data):
         return "dicom"
     if nifti.is_nifti(data):
         return "nifti"
@@ -230,6 +231,9 @@ class _Scan:
     def _object(self, instance: Instance, data: bytes, root: str, *, explicit: bool) -> None:
         """One file's bytes, wherever they come from."""
         kind = _kind(data)
+        if pictures.is_own(data) or nifti.is_own(data):
+            self._skip(instance.source, "a result of tamperscope")
+            return
         instance = replace(instance, sha256=hashlib.sha256(data).hexdigest())
         if kind == "dicom":
             self._dicom(instance, data, root, explicit=explicit)
@@ -259,7 +263,7 @@ class _Scan:
 
     def _dicom(self, instance: Instance, data: bytes, root: str, *, explicit: bool) -> None:
         try:
-            parsed = dicomheader.parse(data, instance.source, self._limits)
+            parsed = dicom.parse(data, instance.source, self._limits)
         except LimitError:
             raise
         except TamperscopeError:
@@ -268,21 +272,21 @@ class _Scan:
                 raise
             self._no_image(instance.source, data, explicit=explicit)
             return
-        if not dicomheader.sop_class_of(parsed) and parsed.pixels is None:
+        if not dicom.sop_class_of(parsed) and parsed.pixels is None:
             self._no_image(instance.source, data, explicit=explicit or data[128:132] == b"DICM")
             return
-        if explicit and dicomheader.sop_class_of(parsed) == dicomheader.DICOMDIR_CLASS:
+        if explicit and dicom.sop_class_of(parsed) == dicom.DICOMDIR_CLASS:
             self._dicomdir(instance, parsed, root)
             return
-        if reason := dicomheader.skip_reason(parsed):
+        if reason := dicom.skip_reason(parsed):
             self._skip(instance.source, reason)
             return
-        dicomheader.check_pixels(parsed, self._limits)
+        dicom.check_pixels(parsed, self._limits)
         self._image(instance, parsed, root)
 
     def _image(self, instance: Instance, parsed: Parsed, root: str) -> None:
         """Keep an image unless one with its SOP Instance UID was read before (PS3.5 9: UIDs are unique)."""
-        header = dicomheader.read_header(parsed)
+        header = dicom.read_header(parsed)
         uid = header.sop_instance_uid
         first = self._objects.get(uid) if uid else None
         if uid and first and first.sha256 == instance.sha256:
@@ -303,9 +307,9 @@ class _Scan:
             raise UnreadableError(f"{instance.source}: a DICOMDIR holds no images", hint="give its path or its folder")
         folder = instance.path.parent
         index = 0
-        while record := dicomheader.item(parsed.dataset, "DirectoryRecordSequence", index):
+        while record := dicom.item(parsed.dataset, "DirectoryRecordSequence", index):
             index += 1
-            name = dicomheader.text(record, "ReferencedFileID")
+            name = dicom.text(record, "ReferencedFileID")
             if name is None:
                 continue
             source = str(folder / Path(*name.split("\\")))

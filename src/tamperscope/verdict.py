@@ -48,7 +48,7 @@ def decide(volume: Volume, evidence: Sequence[Evidence], deciding: Calibration |
     if first.probability >= clear.threshold:
         found = regions(volume, first.heatmap, clear.threshold, policy.growth)
         return Verdict("inconclusive", first.probability, point, found, (_doubt(policy), *first.reasons))
-    return Verdict("no_evidence", first.probability, point, (), (_clearance(point), *first.reasons))
+    return Verdict("no_evidence", first.probability, point, (), (_clearance(clear), *first.reasons))
 
 
 def _suspicion(found: tuple[Region, ...], point: OperatingPoint) -> str:
@@ -63,8 +63,8 @@ def _doubt(policy: Policy) -> str:
     )
 
 
-def _clearance(point: OperatingPoint) -> str:
-    missed = "" if point.miss_rate is None else f", as {point.miss_rate:.0%} of simulated forgeries are"
+def _clearance(clear: OperatingPoint) -> str:
+    missed = "" if clear.miss_rate is None else f", as {clear.miss_rate:.0%} of simulated forgeries are"
     return f"no place differs from the rest of the scan more than in authentic series; a forgery can be missed{missed}"
 
 

@@ -84,17 +84,20 @@ def read_card(path: Path) -> Card:
         raise WeightsError(f"cannot read the Card {path}: {error}", hint="install the package again") from error
 
 
+def calibration_bytes(calibration: Calibration) -> bytes:
+    """A calibration as bytes: what a Card without a network promises by its digest."""
+    return json.dumps(asdict(calibration)).encode()
+
+
 def verified(card: Card) -> bytes:
-    """The bytes of a Card's network, once their digest was found to be the one that the Card states.
+    """The bytes of a Card's network (of its calibration if it has none), once their digest was found as stated.
 
     Raises:
         WeightsError: no file, or other bytes than promised.
     """
-    if card.file is None:
-        raise WeightsError(f"the Card {card.name} has no network", hint="it calibrates a detector without one")
-    path = card.folder / card.file
+    path = card.folder / (card.file or f"{card.name}.json")
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if card.file else calibration_bytes(card.calibration)
     except OSError as error:
         raise WeightsError(f"cannot read the weights {path}: {error}", hint="install the package again") from error
     found = hashlib.sha256(data).hexdigest()
@@ -110,7 +113,7 @@ def session(card: Card, threads: int | None = None) -> InferenceSession:
     """Open the verified network in ONNX Runtime on the CPU, with ``threads`` threads (all available cores if None).
 
     Raises:
-        WeightsError: as `verified`, or ONNX Runtime refuses the file.
+        WeightsError: as `verified`, or the Card has no network, or ONNX Runtime refuses the file.
     """
     import onnxruntime
 

@@ -157,7 +157,7 @@ def grain(volume: Volume, where: tuple[slice, slice, slice], params: Mapping[str
     if kind == "zoomed":
         grid = tuple(max(round(n * mm), 1) if n > 1 else 1 for n, mm in zip(shape, volume.spacing_mm, strict=True))
         drawn = rng.standard_normal(grid, dtype=np.float32) * np.float32(gain * float(params["grain_hu"]))
-        return resize(drawn, shape, int(params["order"]))
+        return resize(drawn, shape, params["order"])
     if kind in ("white", "soft"):
         noise = rng.standard_normal(shape).astype(np.float32)
         noise = noise if kind == "white" else ndimage.gaussian_filter(noise, (0.0, 0.8, 0.8))

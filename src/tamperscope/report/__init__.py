@@ -14,7 +14,18 @@ from tamperscope.records import Report, SeriesResult, Volume
 from . import csv, html, json, nifti, png
 from .files import save
 
-__all__ = ["csv", "html", "json", "nifti", "png", "write", "write_series"]
+__all__ = ["csv", "html", "json", "nifti", "png", "prepare", "write", "write_series"]
+
+
+def prepare(out: Path) -> None:
+    """Make the folder ``out`` and see that it can be written to, before a long scan begins.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    probe = Path(out) / ".tamperscope"
+    save(probe, b"")
+    probe.unlink()
 
 
 def write_series(volume: Volume, result: SeriesResult, out: Path, *, heatmap: bool = False) -> bytes:

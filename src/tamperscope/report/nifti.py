@@ -36,6 +36,7 @@ def write(volume: Volume, heatmap: FloatArray, path: Path) -> None:
     affine = ras_affine(volume.affine)
     image = nib.Nifti1Image(np.asarray(heatmap, dtype=np.float32).transpose(2, 1, 0), affine)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm" if volume.geometry != "none" else "unknown")  # type: ignore[no-untyped-call]
+    image.header["descrip"] = b"tamperscope heat map"  # by which a scan knows its own results
     # Code 1 is scanner coordinates, 2 those of another file: here those of the file that was read.
     image.set_sform(affine, code=1 if volume.geometry == "patient" else 2)  # type: ignore[no-untyped-call]
     with (

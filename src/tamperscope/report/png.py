@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from tamperscope.records import Region, SeriesResult, Volume
 
@@ -33,7 +34,9 @@ PLOT_HEIGHT = 240
 def render(volume: Volume, result: SeriesResult) -> bytes:
     """The bytes of the PNG that `draw` makes."""
     stream = io.BytesIO()
-    draw(volume, result).save(stream, format="PNG")
+    made_by = PngInfo()
+    made_by.add_text("Software", "tamperscope")  # by which a scan knows its own results
+    draw(volume, result).save(stream, format="PNG", pnginfo=made_by)
     return stream.getvalue()
 
 

@@ -10,8 +10,8 @@ from struct import Struct, error
 
 from pydicom import uid
 
-from tamperscope.dicomheader import Parsed, integer
 from tamperscope.errors import UnreadableError, UnsupportedError
+from tamperscope.formats.dicom import Parsed, integer
 
 STANDALONE = {0x01, *range(0xD0, 0xD9)}
 """JPEG markers without a length: TEM, RST0-7, SOI (ITU-T T.81, table B.1)."""

@@ -10,8 +10,8 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from tamperscope.dicomheader import PALETTES, Parsed, integer, numbers, text, value
 from tamperscope.errors import UnreadableError, UnsupportedError
+from tamperscope.formats.dicom import PALETTES, Parsed, integer, numbers, text, value
 from tamperscope.records import FloatArray
 
 Array: TypeAlias = NDArray[Any]

@@ -40,6 +40,11 @@ def is_picture(data: bytes) -> bool:
     return data.startswith(MAGIC)
 
 
+def is_own(data: bytes) -> bool:
+    """Whether a PNG says in its header that tamperscope drew it (tEXt keyword Software; PNG 3rd ed., 11.3.3.2)."""
+    return data.startswith(b"\x89PNG") and b"tEXtSoftware\x00tamperscope" in data[:512]
+
+
 def peek(data: bytes, source: str, limits: Limits) -> tuple[int, dict[str, JSON]]:
     """Number of pages, and what the header of a picture says.
 

@@ -25,6 +25,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 HEAD = 540
 """Bytes of the longer header, NIfTI-2."""
 MINIMAL_OFFSET = 348
+DESCRIPTION = slice(148, 228)
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -43,6 +44,12 @@ def is_nifti(data: bytes) -> bool:
     """Whether bytes are a NIfTI file, plain or gzipped."""
     head = inflate_head(data, HEAD) if data.startswith(GZIP_MAGIC) else data[:HEAD]
     return head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0")
+
+
+def is_own(data: bytes) -> bool:
+    """Whether the description (NIfTI-1 field descrip) says that this is a heat map of tamperscope."""
+    head = inflate_head(data, DESCRIPTION.stop) if data.startswith(GZIP_MAGIC) else data[: DESCRIPTION.stop]
+    return head[DESCRIPTION].startswith(b"tamperscope")
 
 
 def peek(data: bytes, source: str, limits: Limits) -> tuple[int, dict[str, JSON]]:
