@@ -40,7 +40,5 @@ class BlurRegrain:
             smooth = ndimage.median_filter(original, (1, 3, 3) if sigma < 1.5 else (1, 5, 5))
         else:
             smooth = ndimage.gaussian_filter(original, (sigma / 3.0, sigma, sigma))
-        weight = cubes.window(params["window"], original.shape)
-        voxels = volume.voxels.copy()
-        voxels[where] = weight * (smooth + cubes.grain(volume, where, params)) + (1.0 - weight) * original
+        voxels = cubes.blended(volume, where, smooth, params)
         return finish(volume, voxels, self.name, params, benign=self.benign)

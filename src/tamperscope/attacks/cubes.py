@@ -172,6 +172,17 @@ def grain(volume: Volume, where: tuple[slice, slice, slice], params: Mapping[str
     return np.asarray(copied, dtype=np.float32) * np.float32(gain)
 
 
+def blended(
+    volume: Volume, where: tuple[slice, slice, slice], piece: FloatArray, params: Mapping[str, Any]
+) -> FloatArray:
+    """A copy of the voxels with ``piece`` and its grain in the cube ``where``, by the window that ``params`` name."""
+    original = volume.voxels[where]
+    weight = window(params["window"], original.shape)
+    voxels = volume.voxels.copy()
+    voxels[where] = weight * (piece + grain(volume, where, params)) + (1.0 - weight) * original
+    return voxels
+
+
 def copied_air(cube: FloatArray) -> FloatArray:
     """CT-GAN's noise cube: values above -800 HU become the mean of those below, then the mean goes to zero.
 

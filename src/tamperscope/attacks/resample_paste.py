@@ -46,8 +46,5 @@ class ResamplePaste:
         )
         shifted = ndimage.shift(original, (0.0, *params["shift"]), order=order, mode="nearest")
         traced = cubes.resize(cubes.resize(shifted, small, order), original.shape, order)
-        traced = traced + cubes.grain(volume, where, params)
-        weight = cubes.window(params["window"], original.shape)
-        voxels = volume.voxels.copy()
-        voxels[where] = weight * traced + (1.0 - weight) * original
+        voxels = cubes.blended(volume, where, traced, params)
         return finish(volume, voxels, self.name, params, benign=self.benign)

@@ -59,7 +59,5 @@ class Splice:
         piece = cubes.resize(foreign, original.shape, params["order"])
         if params["match_level"]:
             piece = piece + np.float32(np.median(original) - np.median(piece))
-        weight = cubes.window(params["window"], original.shape)
-        voxels = volume.voxels.copy()
-        voxels[where] = weight * (piece + cubes.grain(volume, where, params)) + (1.0 - weight) * original
+        voxels = cubes.blended(volume, where, piece, params)
         return finish(volume, voxels, self.name, params, benign=self.benign)

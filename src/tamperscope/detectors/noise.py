@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from tamperscope.anatomy import STEP
 from tamperscope.detectors import places
-from tamperscope.preprocess import high_pass, refusals
+from tamperscope.preprocess import high_pass
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 from tamperscope.weights import Card
 
@@ -42,11 +42,7 @@ class NoiseDetector:
 
     def detect(self, volume: Volume) -> Evidence:
         """See `detector.Detector`. Raw values are robust standard deviations."""
-        reasons = refusals(self.card.input, volume)
-        if reasons:
-            return Evidence(self.name, None, reasons=reasons)
-        inside = places.body_of(volume)
-        return places.evidence(self.name, self.maps(volume, inside), inside, volume)
+        return places.detect(self.name, self.card.input, volume, self.maps)
 
     def maps(self, volume: Volume, inside: MaskArray) -> FloatArray:
         """Distances (D, ceil(H / 4), ceil(W / 4)), smoothed through the slices; 0 where nothing can be compared.

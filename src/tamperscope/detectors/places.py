@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 
 from tamperscope import anatomy
-from tamperscope.preprocess import upsample
+from tamperscope.preprocess import InputSpec, refusals, upsample
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 
 PLACE_MM = 32.0
@@ -30,6 +32,15 @@ def through_slices(coarse: FloatArray, volume: Volume) -> FloatArray:
         return coarse
     smooth: FloatArray = ndimage.gaussian_filter1d(coarse, min(sigma, 4.0), axis=0, mode="nearest")
     return smooth
+
+
+def detect(name: str, spec: InputSpec, volume: Volume, maps: Callable[[Volume, MaskArray], FloatArray]) -> Evidence:
+    """Evidence by the coarse ``maps`` of a volume and its body, or the reasons why ``spec`` does not allow any."""
+    reasons = refusals(spec, volume)
+    if reasons:
+        return Evidence(name, None, reasons=reasons)
+    inside = body_of(volume)
+    return evidence(name, maps(volume, inside), inside, volume)
 
 
 def evidence(name: str, coarse: FloatArray, inside: MaskArray, volume: Volume) -> Evidence:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tamperscope import weights
 from tamperscope.detectors import places
-from tamperscope.preprocess import channels, refusals
+from tamperscope.preprocess import channels
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 from tamperscope.weights import Card
 
@@ -45,11 +45,7 @@ class TraceDetector:
         Raises:
             WeightsError: the network is missing or not the one that the Card promises.
         """
-        reasons = refusals(self.card.input, volume)
-        if reasons:
-            return Evidence(self.name, None, reasons=reasons)
-        inside = places.body_of(volume)
-        return places.evidence(self.name, self.maps(volume, inside), inside, volume)
+        return places.detect(self.name, self.card.input, volume, self.maps)
 
     def maps(self, volume: Volume, inside: MaskArray) -> FloatArray:
         """Logits (D, ceil(H / 4), ceil(W / 4)), smoothed through the slices; the floor where a slice shows no patient.
