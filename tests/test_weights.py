@@ -12,7 +12,16 @@ from tamperscope import weights
 from tamperscope.calibrate import Calibration, Tail
 from tamperscope.errors import WeightsError
 from tamperscope.preprocess import InputSpec
-from tamperscope.weights import Card, available_cores, calibration_bytes, packaged, read_card, session, verified
+from tamperscope.weights import (
+    Card,
+    available_cores,
+    calibration_bytes,
+    describe,
+    packaged,
+    read_card,
+    session,
+    verified,
+)
 
 NETWORK = b"not really a network"
 SPEC = InputSpec("CT", "CHEST", (-1000.0, 400.0), (0.4, 1.1), (2.0, 70.0), (256, 1024), 0.03)
@@ -188,3 +197,12 @@ def test_a_packaged_network_opens_and_answers_with_a_map_a_quarter_the_size():
 def test_cores_are_counted():
     assert available_cores() >= 1
     assert weights.PACKAGED.is_dir()
+
+
+def test_a_card_describes_itself_with_its_error_rates(card):
+    text = describe(replace(card, results={"command": "x", "found": {"removed": {"slices": 3.0, "pointing": 0.5}}}))
+    assert text.startswith(f"# {card.name}")
+    assert card.sha256 in text
+    assert "| removed | 3.0 | 0.5 |" in text
+    for rate, miss in card.calibration.miss_rates:
+        assert f"| {rate:.1%} | {miss:.0%} |" in text

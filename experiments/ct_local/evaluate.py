@@ -47,6 +47,7 @@ def main() -> None:
             command = "python experiments/ct_local/evaluate.py --data DIR"
             stated = replace(card, results={"command": command, **results[card.name]})  # type: ignore[dict-item]
             (card.folder / f"{card.name}.json").write_text(stated.to_json(), encoding="utf-8")
+            (card.folder / f"{card.name}.md").write_text(weights.describe(stated), encoding="utf-8")
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 

@@ -53,6 +53,51 @@ class Card:
         return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
 
 
+def describe(card: Card) -> str:
+    """The Card for people, as Markdown: what it is for, what it may judge, how often it errs, what was measured."""
+    spec = card.input
+    facts = {
+        "File": f"`{card.file}`" if card.file else "none: a classical detector",
+        "SHA-256": f"`{card.sha256}`" + ("" if card.file else " (of the calibration)"),
+        "Licence": card.licence,
+        "May judge": f"{spec.modality} of the {spec.body_part.lower()}, in the file's own pixels",
+        "Pixel spacing": f"{spec.spacing_mm[0]} to {spec.spacing_mm[1]} mm",
+        "Matrix": f"{spec.matrix[0]} to {spec.matrix[1]} a side",
+        "Noise of a slice": f"{spec.noise_hu[0]} to {spec.noise_hu[1]} HU",
+        "Lung": f"at least {spec.lung_share:.0%} of the body in the best slice",
+        **{key.replace("_", " ").capitalize(): _sentence(value) for key, value in card.training.items()},
+    }
+    rates = "".join(f"| {rate:.1%} | {miss:.0%} |\n" for rate, miss in card.calibration.miss_rates)
+    measured = "".join(_measured(name, value) for name, value in card.results.items())
+    return (
+        f"# {card.name}, version {card.version}\n\n{card.intended_use}\n\n| | |\n|---|---|\n"
+        + "".join(f"| {key} | {value} |\n" for key, value in facts.items())
+        + "\n## Error rates by calibration\n\nFitted on held-out authentic patients and on forgeries of them.\n\n"
+        + f"| set to false alarms per authentic series | simulated forgeries missed |\n|---|---|\n{rates}"
+        + f"\n## Measured\n\n{measured}"
+    )
+
+
+def _sentence(value: JSON) -> str:
+    if isinstance(value, list):
+        return f"{len(value)}: {', '.join(str(entry) for entry in value)}"
+    return f"`{json.dumps(value)}`" if isinstance(value, dict) else str(value)
+
+
+def _measured(name: str, value: JSON) -> str:
+    """A result as a paragraph, or as a table with a row for each group."""
+    title = name.replace("_", " ")
+    if not isinstance(value, dict):
+        return f"{title}: `{value}`\n\n"
+    groups = {key: group for key, group in value.items() if isinstance(group, dict)}
+    if not groups:
+        return f"**{title}**: " + ", ".join(f"{key} {number}" for key, number in value.items()) + "\n\n"
+    columns = list(dict.fromkeys(column for group in groups.values() for column in group))
+    head = f"| {title} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n"
+    rows = (f"| {key} | {' | '.join(str(group.get(c, '')) for c in columns)} |\n" for key, group in groups.items())
+    return head + "".join(rows) + "\n"
+
+
 def packaged() -> tuple[Card, ...]:
     """The Cards that come with the package, by name."""
     return tuple(read_card(path) for path in sorted(PACKAGED.glob("*.json")))

@@ -146,14 +146,16 @@ def grain(volume: Volume, where: tuple[slice, slice, slice], params: Mapping[str
     "white": Gaussian with the residual strength of the place; "soft": the same, smoothed; "copied": CT-GAN's
     default, the air of another place of the same scan; "spectrum": random phases on the power spectrum of that
     place's residual (the random phase texture of Galerne, Gousseau and Morel, IEEE TIP 20, 2011; the noise power
-    spectrum as a physicist would measure it); "zoomed": CT-GAN's other noise, Gaussian of ``grain_hu`` drawn on a grid
-    of 1 mm and zoomed like its cubes.
+    spectrum as a physicist would measure it); "gaussian": CT-GAN's other noise, white with a standard deviation of
+    ``grain_hu``; "zoomed": the same, drawn on a grid of 1 mm and zoomed like its cubes.
     """
     shape = tuple(s.stop - s.start for s in where)
     kind, gain = params["grain"], float(params["grain_gain"])
     if kind == "none" or gain == 0.0:
         return np.zeros(shape, dtype=np.float32)
     rng = np.random.default_rng(int(params["seed"]))
+    if kind == "gaussian":
+        return rng.standard_normal(shape, dtype=np.float32) * np.float32(gain * float(params["grain_hu"]))
     if kind == "zoomed":
         grid = tuple(max(round(n * mm), 1) if n > 1 else 1 for n, mm in zip(shape, volume.spacing_mm, strict=True))
         drawn = rng.standard_normal(grid, dtype=np.float32) * np.float32(gain * float(params["grain_hu"]))
