@@ -164,3 +164,14 @@ def test_a_score_without_map_is_calibrated_too():
 def test_evidence_without_a_score_passes_through():
     silent = Evidence("d", None, reasons=("no lung",))
     assert calibrated(silent, CALIBRATION) is silent
+
+
+def test_with_weights_each_patient_counts_alike():
+    rng = np.random.default_rng(5)
+    few, many = rng.exponential(1.0, 2_000), rng.exponential(3.0, 20_000)
+    weights = np.concatenate([np.full(few.size, 1 / few.size), np.full(many.size, 1 / many.size)])
+    alike = fit_tail(np.concatenate([few, many]), weights=weights)
+    thinned = fit_tail(np.concatenate([few, rng.choice(many, few.size, replace=False)]))
+    assert alike.start == pytest.approx(thinned.start, rel=0.1)
+    assert alike.scale == pytest.approx(thinned.scale, rel=0.2)
+    assert alike.start < fit_tail(np.concatenate([few, many])).start

@@ -162,7 +162,7 @@ def test_json_prints_the_report_and_nothing_else(photo, tmp_path, monkeypatch):
     result = run("scan", photo, tmp_path / "gone", "--json")
     tree = json.loads(result.stdout)
     jsonschema.validate(tree, report.json.schema())
-    assert result.stderr == ""
+    assert result.stderr.splitlines() == [f"failed        {tree['failed'][0]['error']} (check the name)"]
     assert result.exit_code == code_of(tree)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"], "no folder was asked for"
 

@@ -227,6 +227,23 @@ def test_a_series_that_cannot_be_decoded_fails_and_the_rest_is_scanned(tmp_path)
     assert answer.exit_code == 3, "what was scanned is no chest"
 
 
+def test_a_damaged_codestream_costs_one_slice_and_is_listed(tmp_path):
+    for index in range(4):
+        dataset = ct(index=index, SeriesInstanceUID="1.2.826.0.1.9", syntax=JPEG2000Lossless)
+        if index == 1:
+            dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51 and no more"])
+            dataset["PixelData"].is_undefined_length = True
+        else:
+            dataset = ct(index=index, SeriesInstanceUID="1.2.826.0.1.9")
+        (tmp_path / f"slice{index}.dcm").write_bytes(to_bytes(dataset))
+    answer = scan(tmp_path, cards=NOISE)
+    (series,) = answer.series
+    assert series.shape[0] == 3
+    assert [Path(name).name for name in series.files] == ["slice0.dcm", "slice2.dcm", "slice3.dcm"]
+    assert [Path(failure.source).name for failure in answer.failed] == ["slice1.dcm"]
+    assert any("slices left out because they cannot be decoded: 1" in finding for finding in series.findings)
+
+
 def test_a_truncated_slice_fails_alone_and_its_series_says_that_it_is_short(tmp_path):
     paths = phantom.write_dicom(phantom.chest((4, 32, 32), (2.5, 0.9, 0.9)), tmp_path)
     paths[1].write_bytes(paths[1].read_bytes()[:-500])

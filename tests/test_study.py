@@ -400,3 +400,24 @@ def test_results_of_a_scan_are_not_scanned_again(tmp_path):
     assert not reading.failed
     own = {Path(entry.source).name for entry in reading.skipped if entry.reason == "a result of tamperscope"}
     assert own == {"study.png", "heat.nii.gz"}
+
+
+def test_a_file_that_calls_itself_a_result_is_scanned_all_the_same(tmp_path):
+    volume = phantom.chest((2, 64, 64), (2.5, 5.0, 5.0))
+    heatmaps.write(volume, np.zeros(volume.shape, np.float32), tmp_path / "hidden.nii.gz")
+    assert len(study.read(tmp_path).studies) == 1
+
+
+def test_a_zip_with_two_members_of_one_name_says_so(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("IM.dcm", to_bytes(ct()))
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("IM.dcm", to_bytes(ct(index=1)))
+    reading = study.read(tmp_path / "a.zip")
+    assert "a second member of this name" in reading.failed[0].error
+
+
+def test_16_bit_colour_is_refused_by_name():
+    header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (4).to_bytes(4, "big") * 2 + b"\x10\x02\x00\x00\x00"
+    reading = study.read(header)
+    assert "16 bits and more than one channel" in reading.failed[0].error

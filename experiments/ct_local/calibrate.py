@@ -11,17 +11,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file
 
-from tamperscope import anatomy, attacks, weights
+from tamperscope import weights
 from tamperscope.calibrate import Calibration, Tail, fit_curve, fit_tail
 from tamperscope.datasets import ct_authentic, manifest
 from tamperscope.detectors import NoiseDetector, TraceDetector, places
+from tamperscope.evaluate.simulate import simulate
 from tamperscope.models import trace_net
 from tamperscope.preprocess import InputSpec
 from tamperscope.records import JSON, Volume
@@ -32,10 +34,10 @@ from tamperscope.weights import Card
 HERE = Path(__file__).parent
 UNCALIBRATED = Calibration(Tail(0.0, 0.05, 1.0), 1.0, 0.0)
 RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
-AROUND = 8
-"""Slices on each side of a forgery that are scanned with it."""
-FORGERIES = 6
+FORGERIES = 12
 """Forgeries of each attack."""
+LONG_SERIES = 100
+"""Slices of the series for which the share of missed forgeries is stated: a whole chest CT."""
 SPEC = InputSpec(
     modality="CT",
     body_part="CHEST",
@@ -47,12 +49,17 @@ SPEC = InputSpec(
 )
 
 
+NOISE_TRAINING: dict[str, JSON] = {
+    "method": "none: Mahdian and Saic 2009, Gallagher 2005; calibrated on the patients that calibrate ct-trace",
+}
+
+
 def main() -> None:
     options = arguments()
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(HERE / "split.json", entries)
     trained_on = [entry for entry in entries if parts[entry.patient] == "train"]
-    held_out = [volume for _, volume in ct_authentic.volumes([e for e in entries if parts[e.patient] == "calibrate"])]
+    held_out = list(ct_authentic.volumes([entry for entry in entries if parts[entry.patient] == "calibrate"]))
     record = [json.loads(line) for line in (options.run / "record.jsonl").read_text(encoding="utf-8").splitlines()]
     patients: list[JSON] = [*sorted({entry.patient for entry in trained_on})]
     training: dict[str, JSON] = {
@@ -60,8 +67,18 @@ def main() -> None:
         "manifest_sha256": manifest.digest(trained_on),
         "collections": "LIDC-IDRI, Lung-PET-CT-Dx, LungCT-Diagnosis, TCGA-LUAD, TCGA-LUSC (The Cancer Imaging Archive)",
         "forgeries": "simulated on the fly by tamperscope.attacks; none made by the real CT-GAN",
-        "recipe": json.loads(json.dumps(asdict(Recipe()))),
-        "steps": record[-1]["step"],
+        "calibrated_on": [*sorted({patient for patient, _ in held_out})],
+        "steps": max(line["step"] for line in record if "step" in line),
+        "legs": [
+            {
+                "from": line["from"],
+                "shares": dict(line["recipe"]["attack_shares"]),
+                "planned": line["settings"]["steps"],
+            }
+            for line in record
+            if "settings" in line
+        ],
+        "missed_forgeries": f"the share is stated for a series of {LONG_SERIES} slices",
         "command": "python experiments/ct_local/train.py --data DIR --run runs/ct-local",
     }
     options.cards.mkdir(parents=True, exist_ok=True)
@@ -83,53 +100,50 @@ def main() -> None:
         folder=options.cards,
     )
     save(replace(card, calibration=calibration(TraceDetector(card), held_out)))
-    noise = replace(card, name="ct-noise", file=None, sha256="", training={})
+    noise = replace(card, name="ct-noise", file=None, sha256="", training=NOISE_TRAINING)
     fitted = calibration(NoiseDetector(noise), held_out)
     stated = hashlib.sha256(weights.calibration_bytes(fitted)).hexdigest()
     save(replace(noise, calibration=fitted, sha256=stated))
 
 
-def calibration(detector: TraceDetector | NoiseDetector, volumes: list[Volume]) -> Calibration:
-    """Tail of the authentic places, then the curve over authentic series and simulated forgeries."""
-    seen = [(volume, places.body_of(volume)) for volume in volumes]
-    maps = [(volume, inside, detector.maps(volume, inside)) for volume, inside in seen if inside.any()]
-    tail = fit_tail(np.concatenate([places.place_scores(found, inside, volume) for volume, inside, found in maps]))
+def calibration(detector: TraceDetector | NoiseDetector, volumes: list[tuple[str, Volume]]) -> Calibration:
+    """Tail of the authentic places, each patient counting alike; then the curve; then what is missed at each rate."""
+    maps = []
+    for patient, volume in volumes:
+        inside = places.body_of(volume)
+        if inside.any():
+            maps.append((patient, volume, inside, detector.maps(volume, inside)))
+    scores = [(patient, places.place_scores(found, inside, volume)) for patient, volume, inside, found in maps]
+    counts = Counter[str]()
+    for patient, values in scores:
+        counts[patient] += values.size
+    weight = np.concatenate([np.full(values.size, 1.0 / counts[patient]) for patient, values in scores])
+    tail = fit_tail(np.concatenate([values for _, values in scores]), weights=weight)
     authentic = [
-        float(tail.surprise(found[inside].max(), places.count_places(inside, volume))) for volume, inside, found in maps
+        float(tail.surprise(found[inside].max(), places.count_places(inside, volume)))
+        for _, volume, inside, found in maps
     ]
-    forged = [float(tail.surprise(score, count)) for score, count in forged_scores(detector, volumes)]
-    slope, offset = fit_curve(authentic, forged)
-    fitted = Calibration(tail, slope, offset)
+    forged = list(forged_scores(detector, volumes))
+    slope, offset = fit_curve(authentic, [float(tail.surprise(score, count)) for score, count, _ in forged])
+    long = np.array([float(tail.surprise(score, per_slice * LONG_SERIES)) for score, _, per_slice in forged])
     misses = []
     for rate in RATES:
         border = -np.log10(-np.log1p(-rate))
-        misses.append((rate, round(float(np.mean(np.array(forged) < border)), 4)))
+        misses.append((rate, round(float(np.mean(long < border)), 4)))
         alarms = float(np.mean(np.array(authentic) >= border))
         print(f"{detector.name}: set to {rate:.3f}: {alarms:.3f} of {len(authentic)} alarm, {misses[-1][1]:.3f} missed")
-    return replace(fitted, miss_rates=tuple(misses))
+    return Calibration(tail, slope, offset, tuple(misses))
 
 
-def forged_scores(detector: TraceDetector | NoiseDetector, volumes: list[Volume]) -> Iterator[tuple[float, float]]:
-    """Highest score and number of places of short series round simulated forgeries in the lungs."""
-    rng = np.random.default_rng(7)
-    for name in attacks.local(tuple(volumes[:1])):
-        for _ in range(FORGERIES):
-            volume = volumes[int(rng.integers(len(volumes)))]
-            donors = tuple(other for other in volumes if other is not volume)
-            place = lung_place(volume, rng)
-            first = max(place[0] - AROUND, 0)
-            part = volume.slab(first, place[0] + AROUND + 1)
-            attack = attacks.local(donors)[name]
-            at = (place[0] - first, place[1], place[2])
-            forged = attack.apply(part, attack.sample(part, rng, at=at)).volume
-            inside = places.body_of(forged)
-            yield float(detector.maps(forged, inside)[inside].max()), places.count_places(inside, forged)
-
-
-def lung_place(volume: Volume, rng: np.random.Generator) -> tuple[int, int, int]:
-    found = np.flatnonzero(anatomy.lungs(volume.voxels))
-    k, j, i = np.unravel_index(int(rng.choice(found)), volume.shape)
-    return int(k), int(j), int(i)
+def forged_scores(
+    detector: TraceDetector | NoiseDetector, volumes: list[tuple[str, Volume]]
+) -> Iterator[tuple[float, float, float]]:
+    """Of each simulated forgery: highest score, places of its short series, and places of one slice."""
+    for one in simulate(volumes, FORGERIES, np.random.default_rng(7)):
+        inside = places.body_of(one.forged)
+        if inside.any():
+            count = places.count_places(inside, one.forged)
+            yield float(detector.maps(one.forged, inside)[inside].max()), count, count / one.forged.shape[0]
 
 
 def save(card: Card) -> None:

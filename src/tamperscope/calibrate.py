@@ -81,7 +81,9 @@ def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
     places = evidence.places
     heatmap = evidence.heatmap
     if heatmap is not None:
-        heatmap = np.stack([calibration.probability(plane, places) for plane in heatmap])
+        heatmap = np.empty_like(heatmap)
+        for k, plane in enumerate(evidence.heatmap if evidence.heatmap is not None else ()):
+            heatmap[k] = calibration.probability(plane, places)
     return replace(
         evidence,
         probability=float(calibration.probability(evidence.score, places)),
@@ -90,20 +92,24 @@ def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
     )
 
 
-def fit_tail(scores: ArrayLike, share: float = 0.05) -> Tail:
+def fit_tail(scores: ArrayLike, share: float = 0.05, weights: ArrayLike | None = None) -> Tail:
     """The exponential tail above the (1 - ``share``) quantile of authentic place scores.
 
     The maximum-likelihood scale of an exponential is the mean excess (Coles 2001, section 4.3.2 with shape 0).
+    ``weights``, one a score, let each patient count alike however many places a scan has; all alike if None.
 
     Raises:
         ValueError: fewer than 20 scores would carry the tail.
     """
     values = np.asarray(scores, float)
-    start = float(np.quantile(values, 1.0 - share))
-    excess = values[values > start] - start
-    if excess.size < 20:
-        raise ValueError(f"{excess.size} scores above the {1 - share:.0%} quantile; a tail needs 20")
-    return Tail(start, float(excess.size / values.size), float(excess.mean()))
+    weight = np.ones_like(values) if weights is None else np.asarray(weights, float)
+    weight = weight / weight.sum()
+    start = float(np.quantile(values, 1.0 - share, weights=weight, method="inverted_cdf"))
+    above = values > start
+    if above.sum() < 20:
+        raise ValueError(f"{above.sum()} scores above the {1 - share:.0%} quantile; a tail needs 20")
+    tail = float(weight[above].sum())
+    return Tail(start, tail, float((weight[above] * (values[above] - start)).sum() / tail))
 
 
 def fit_curve(authentic: Sequence[float], forged: Sequence[float]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -57,9 +58,7 @@ def scan(
         bool, typer.Option("--heatmap", help="Write NAME.nii.gz a series too: the calibrated heat map.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON to standard output.")] = False,
-    modality: Annotated[
-        str | None, typer.Option(help="What NIfTI files and pictures are, which do not say it: CT, say.")
-    ] = None,
+    modality: Annotated[str | None, typer.Option(help="What NIfTI files are, which do not say it: CT, say.")] = None,
     false_alarms: Annotated[
         float, typer.Option(min=1e-4, max=0.1, help="False alarms per authentic series to accept.")
     ] = 0.01,
@@ -82,9 +81,11 @@ def scan(
     from tamperscope.study import DEFAULT_LIMITS
     from tamperscope.verdict import Policy
 
+    if json and heatmap and out is None:
+        typer.echo("tamperscope: --heatmap writes files (say with --out where to)", err=True)
+        raise typer.Exit(USAGE_ERROR)
     folder = out if out is not None or json else Path("tamperscope-report")
     limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels) if max_pixels else DEFAULT_LIMITS
-    policy = replace(Policy(), suspicious_at=false_alarms, clear_at=min(max(10 * false_alarms, 0.1), 0.5))
     try:
         with _progress(silent=quiet or json) as tick:
             report = tamperscope.scan(
@@ -94,17 +95,24 @@ def scan(
                 keep_heatmaps=False,
                 modality=modality,
                 limits=limits,
-                policy=policy,
+                policy=Policy.at(false_alarms),
                 threads=threads,
                 tick=tick,
             )
     except TamperscopeError as error:
         typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
         raise typer.Exit(USAGE_ERROR) from error
-    if json:
-        typer.echo(json_report.render(report).encode(), nl=False)  # RFC 8259: UTF-8, whatever the terminal speaks
-    elif not quiet:
-        _summarise(report, folder)
+    try:
+        _complain(report)
+        if json:
+            written = [series.name for series in report.series if heatmap and series.probability is not None]
+            typer.echo(json_report.render(report, heatmaps=written).encode(), nl=False)  # RFC 8259: UTF-8
+        elif not quiet:
+            _summarise(report, folder)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader left, `| head` say. Its exit code would be 1, which here means "suspicious".
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(report.exit_code)
 
 
@@ -139,18 +147,25 @@ def _progress(*, silent: bool) -> Iterator[Callable[[str, int, int], None] | Non
         yield tick
 
 
+def _complain(report: Report) -> None:
+    """What went wrong, to standard error."""
+    from tamperscope.report import words
+
+    for failure in report.failed:
+        source = "" if failure.error.startswith(failure.source) else f"{failure.source}: "
+        hint = f" ({failure.hint})" if failure.hint else ""
+        typer.echo(words.visible(f"failed        {source}{failure.error}{hint}"), err=True)
+    if not report.series:
+        typer.echo("tamperscope: nothing could be read (give DICOM, NIfTI, PNG, JPEG or TIFF images)", err=True)
+
+
 def _summarise(report: Report, folder: Path | None) -> None:
     from tamperscope.report import words
 
     for series in report.series:
         typer.echo(_line(series))
-    for failure in report.failed:
-        hint = f" ({failure.hint})" if failure.hint else ""
-        typer.echo(words.visible(f"failed        {failure.source}: {failure.error}{hint}"), err=True)
     if report.skipped:
         typer.echo(f"{len(report.skipped)} objects are no images to analyse and were skipped; the report lists them.")
-    if not report.series:
-        typer.echo("tamperscope: nothing could be read (give DICOM, NIfTI, PNG, JPEG or TIFF images)", err=True)
     if folder is not None:
         typer.echo(words.visible(f"Report: {folder / 'report.html'}"))
 

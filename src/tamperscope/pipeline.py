@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tamperscope import detectors, report, study, verdict
 from tamperscope.calibrate import calibrated
 from tamperscope.decode import decode
 from tamperscope.detectors import Detector
-from tamperscope.errors import TamperscopeError
+from tamperscope.errors import InputError, UnreadableError
 from tamperscope.records import (
     Evidence,
     Failure,
@@ -85,6 +85,8 @@ def scan(
 
 @dataclass(slots=True)
 class _Scanner:
+    """One scan: its settings, and what it has gathered so far."""
+
     cards: tuple[Card, ...]
     policy: Policy
     limits: Limits
@@ -94,56 +96,91 @@ class _Scanner:
     out: Path | None
     write_heatmaps: bool
     keep_heatmaps: bool
+    failed: list[Failure] = field(default_factory=list)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    heatmaps: list[str] = field(default_factory=list)
 
     def scan(self, source: Source | Iterable[Source]) -> Report:
         if self.out is not None:
             report.prepare(self.out)
         reading = study.read(source, self.limits)
-        failed = list(reading.failed)
-        pictures: dict[str, bytes] = {}
-        heatmaps: list[str] = []
+        self.failed += reading.failed
         names = _Names()
         tools = [(card, detectors.from_card(card, self.threads, self._tick)) for card in self.cards]
         studies = []
         for one in reading.studies:
-            results = []
-            for series in one.series:
-                try:
-                    volume = self._decoded(series)
-                except TamperscopeError as error:
-                    failed.append(Failure(_source_of(series), error.message, error.hint))
-                    continue
-                result = self._judge(series, volume, tools, names.fresh(one, series))
-                if self.out is not None:
-                    pictures[result.name] = report.write_series(volume, result, self.out, heatmap=self.write_heatmaps)
-                    heatmaps += [result.name] if self.write_heatmaps and result.heatmap is not None else []
-                results.append(result if self.keep_heatmaps else _light(result))
-            if results:
-                studies.append(StudyResult(one.source, one.study_uid, tuple(results)))
+            results = [self._series(series, tools, names.fresh(one, series)) for series in one.series]
+            found = tuple(result for result in results if result is not None)
+            if found:
+                studies.append(StudyResult(one.source, one.study_uid, found))
         models = tuple(ModelInfo(card.name, card.sha256) for card in self.cards)
-        answer = Report(tuple(studies), tuple(failed), reading.skipped, models, tamperscope.__version__)
+        answer = Report(tuple(studies), tuple(self.failed), reading.skipped, models, tamperscope.__version__)
         if self.out is not None:
-            report.write(answer, self.out, pictures=pictures, heatmaps=heatmaps)
+            report.write(answer, self.out, pictures=self.pictures, heatmaps=self.heatmaps)
         return answer
 
     def _tick(self, done: int, total: int) -> None:
         if self.tick is not None:
             self.tick("slices", done, total)
 
-    def _decoded(self, series: Series) -> Volume:
-        volume = decode(series, self.limits)
-        states_none = series.format != "dicom"
-        return replace(volume, modality=self.modality) if self.modality and states_none else volume
+    def _series(self, series: Series, tools: list[tuple[Card, Detector]], name: str) -> SeriesResult | None:
+        """Judge one series and write its files; what is wrong with it is listed and does not stop the others."""
+        try:
+            volume = self._decoded(series)
+            result = self._judge(volume, tools, name)
+            if self.out is not None:
+                self.pictures[name] = report.write_series(volume, result, self.out, heatmap=self.write_heatmaps)
+                self.heatmaps += [name] if self.write_heatmaps and result.heatmap is not None else []
+        except InputError as error:
+            self.failed.append(Failure(_source_of(series), error.message, error.hint))
+            return None
+        except MemoryError:
+            hint = "close other programs, lower --max-pixels, or scan on a larger machine"
+            self.failed.append(Failure(_source_of(series), "out of memory", hint))
+            return None
+        return result if self.keep_heatmaps else replace(result, heatmap=None)
 
-    def _judge(self, series: Series, volume: Volume, tools: list[tuple[Card, Detector]], name: str) -> SeriesResult:
-        evidence = [calibrated(detector.detect(volume), card.calibration) for card, detector in tools]
+    def _decoded(self, series: Series) -> Volume:
+        try:
+            volume = decode(series, self.limits)
+        except UnreadableError:
+            volume = decode(self._sound(series), self.limits)
+        states_none = series.format != "dicom"
+        return replace(volume, modality=self.modality.upper()) if self.modality and states_none else volume
+
+    def _sound(self, series: Series) -> Series:
+        """The series without the instances that cannot be decoded, each of which is listed as failed.
+
+        Raises:
+            UnreadableError: none is left.
+        """
+        sound, damaged = [], []
+        for instance in series.instances:
+            try:
+                decode(replace(series, instances=(instance,)), self.limits)
+                sound.append(instance)
+            except UnreadableError as error:
+                damaged.append((instance, error))
+        if not sound:
+            raise damaged[0][1]
+        self.failed += [Failure(instance.source, error.message, error.hint) for instance, error in damaged]
+        finding = f"slices left out because they cannot be decoded: {len(damaged)}"
+        return replace(series, instances=tuple(sound), findings=(*series.findings, finding))
+
+    def _evidence(self, volume: Volume, card: Card, detector: Detector) -> Evidence:
+        """Calibrated; only the deciding detector keeps its heat map, which takes as much memory as the volume."""
+        found = detector.detect(volume)
+        return calibrated(found if card is self.cards[0] else replace(found, heatmap=None), card.calibration)
+
+    def _judge(self, volume: Volume, tools: list[tuple[Card, Detector]], name: str) -> SeriesResult:
+        evidence = [self._evidence(volume, card, detector) for card, detector in tools]
         deciding = self.cards[0].calibration if self.cards else None
         answer = verdict.decide(volume, evidence, deciding, self.policy)
         first = evidence[0] if evidence else Evidence("none", None)
         return SeriesResult(
             series_uid=volume.series_uid,
             modality=volume.modality,
-            files=tuple(instance.source for instance in series.instances),
+            files=tuple(dict.fromkeys(volume.sources)),
             shape=volume.shape,
             spacing_mm=None if volume.geometry == "none" else volume.spacing_mm,
             verdict=answer.label,
@@ -166,10 +203,6 @@ def _slices(volume: Volume, evidence: Evidence) -> tuple[SliceScore, ...]:
         return ()
     rows = zip(volume.sources, volume.sop_instance_uids, evidence.slice_scores, strict=True)
     return tuple(SliceScore(index, file, uid, score) for index, (file, uid, score) in enumerate(rows))
-
-
-def _light(result: SeriesResult) -> SeriesResult:
-    return replace(result, heatmap=None)
 
 
 def _source_of(series: Series) -> str:

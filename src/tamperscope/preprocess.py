@@ -50,7 +50,8 @@ def refusals(spec: InputSpec, volume: Volume) -> tuple[str, ...]:
     Looks at up to nine slices spread over the volume.
     """
     if volume.modality != spec.modality:
-        return (f"the model was trained on {spec.modality}, this is {volume.modality}",)
+        unstated = "" if volume.format == "dicom" else f" (if it is {spec.modality}, say --modality {spec.modality})"
+        return (f"the model was trained on {spec.modality}, this is {volume.modality}{unstated}",)
     return _grid_refusals(spec, volume) or _content_refusals(spec, volume)
 
 

@@ -33,6 +33,8 @@ Kind: TypeAlias = Literal["dicom", "nifti", "picture", "zip"]
 
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+HEAD = 4096
+"""Bytes that tell what a file is, so that a film or a database in the folder is not read whole."""
 ANY_IMAGE = "give DICOM, NIfTI, PNG, JPEG or TIFF images"
 
 
@@ -109,6 +111,16 @@ def _kind(data: bytes) -> Kind | None:
     if nifti.is_nifti(data):
         return "nifti"
     return "picture" if pictures.is_picture(data) else None
+
+
+def _is_own_result(instance: Instance, kind: Kind | None, data: bytes) -> bool:
+    """Whether this is a picture or heat map of an earlier scan: it says so, and lies beside that scan's report.
+
+    The file's own word is not enough, or a forger could hide a file from the scan by it.
+    """
+    if instance.path is None or instance.member or not (instance.path.parent / "report.json").is_file():
+        return False
+    return (kind == "picture" and pictures.is_own(data)) or (kind == "nifti" and nifti.is_own(data))
 
 
 class _Scan:
@@ -210,14 +222,25 @@ class _Scan:
         instance = Instance(str(path), path=path)
         if bounds.read_head(path, 4) in ZIP_MAGIC:
             self._zip(instance, path, root)
+        elif (head := bounds.read_head(path, HEAD)) and _kind(head) is None:
+            self._no_image(instance.source, head, explicit=explicit)
         else:
             self._object(instance, bounds.read_file(path, self._limits), root, explicit=explicit)
 
     def _zip(self, outer: Instance, file: Path | BytesIO, root: str) -> None:
         """Read the members of a zip one by one; a bad one does not stop the others."""
         with bounds.open_zip(file, outer.source, self._limits) as archive:
+            names: set[str] = set()
             for info in archive.infolist():
                 source = f"{outer.source}!{info.filename}"
+                if info.filename in names:
+                    self._failed.append(
+                        Failure(
+                            source, f"{source}: a second member of this name", "unpack the archive, scan the folder"
+                        )
+                    )
+                    continue
+                names.add(info.filename)
                 if info.is_dir():
                     continue
                 if any(part.startswith(".") and part != ".." for part in Path(bounds.posix(info.filename)).parts):
@@ -231,7 +254,7 @@ class _Scan:
     def _object(self, instance: Instance, data: bytes, root: str, *, explicit: bool) -> None:
         """One file's bytes, wherever they come from."""
         kind = _kind(data)
-        if pictures.is_own(data) or nifti.is_own(data):
+        if not explicit and _is_own_result(instance, kind, data):
             self._skip(instance.source, "a result of tamperscope")
             return
         instance = replace(instance, sha256=hashlib.sha256(data).hexdigest())

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from tamperscope.calibrate import Calibration
+from tamperscope.errors import UsageError
 from tamperscope.records import Evidence, FloatArray, OperatingPoint, Region, Verdict, Volume
 
 MAX_REGIONS = 20
@@ -24,6 +25,18 @@ class Policy:
     """A series less striking than the top tenth of authentic ones shows no evidence; between the two none can tell."""
     growth: float = 0.5
     """A region reaches out to the places of this share of the threshold that touch it."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.suspicious_at <= self.clear_at < 1.0:
+            raise UsageError(
+                f"suspicious at {self.suspicious_at} and clear at {self.clear_at} false alarms per series",
+                hint="both lie between 0 and 1, the first is not above the second",
+            )
+
+    @classmethod
+    def at(cls, false_alarms: float) -> Policy:
+        """Suspicious at ``false_alarms`` per authentic series; clear at ten times that, within a tenth and a half."""
+        return cls(false_alarms, min(max(10.0 * false_alarms, 0.1), 0.5))
 
 
 def decide(volume: Volume, evidence: Sequence[Evidence], deciding: Calibration | None, policy: Policy) -> Verdict:

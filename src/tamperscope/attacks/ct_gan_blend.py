@@ -52,9 +52,7 @@ class CtGanBlend:
             "texture_hu": round(float(rng.uniform(0.0, 25.0)), 2),
             "source": list(cubes.similar_place(volume, centre, rng)),
             **cubes.sample_grain(volume, rng),
-            "grain": str(
-                rng.choice(["copied", "gaussian", "zoomed", "white", "soft"], p=[0.35, 0.35, 0.15, 0.1, 0.05])
-            ),
+            "grain": str(rng.choice(["copied", "gaussian", "zoomed", "white", "soft"], p=[0.3, 0.45, 0.1, 0.1, 0.05])),
             "grain_at": list(_air_place(volume, centre, rng)),
             "grain_hu": REMOVAL_NOISE_HU,
             "grain_gain": round(float(rng.choice([1.0, rng.uniform(0.5, 1.2)])), 3),

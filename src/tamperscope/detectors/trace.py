@@ -11,6 +11,7 @@ import numpy as np
 
 from tamperscope import weights
 from tamperscope.detectors import places
+from tamperscope.errors import LimitError
 from tamperscope.preprocess import channels
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 from tamperscope.weights import Card
@@ -57,7 +58,7 @@ class TraceDetector:
         maps: FloatArray = np.full(inside.shape, places.FLOOR, dtype=np.float32)
         shown = [int(k) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
         for done, (k, seen) in enumerate(self._prepared(volume, shown), start=1):
-            logits = cast("FloatArray", self._session.run(None, {"channels": seen[None]})[0])
+            logits = _run(self._session, seen)
             maps[k] = logits[0, 0, : maps.shape[1], : maps.shape[2]]
             if self.tick is not None:
                 self.tick(done, len(shown))
@@ -77,3 +78,13 @@ class TraceDetector:
         seen = channels(plane, self.card.input.clip_hu)
         missing = [-size % GRAIN for size in plane.shape]
         return np.pad(seen, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge") if any(missing) else seen
+
+
+def _run(session: InferenceSession, seen: FloatArray) -> FloatArray:
+    try:
+        return cast("FloatArray", session.run(None, {"channels": seen[None]})[0])
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
+        raise LimitError(
+            f"the network failed on a slice of {seen.shape[1]} x {seen.shape[2]}: {error}",
+            hint="most likely memory: close other programs, or scan on a larger machine",
+        ) from error

@@ -40,6 +40,12 @@ def is_picture(data: bytes) -> bool:
     return data.startswith(MAGIC)
 
 
+def _check_depth(data: bytes, source: str) -> None:
+    """Pillow halves 16-bit colour without a word: such a PNG (IHDR, PNG 3rd ed. 11.2.1) is refused by name."""
+    if data.startswith(b"\x89PNG") and data[24:25] == b"\x10" and data[25:26] in (b"\x02", b"\x04", b"\x06"):
+        raise UnsupportedError(f"{source}: PNG with 16 bits and more than one channel", hint="save it as 16-bit grey")
+
+
 def is_own(data: bytes) -> bool:
     """Whether a PNG says in its header that tamperscope drew it (tEXt keyword Software; PNG 3rd ed., 11.3.3.2)."""
     return data.startswith(b"\x89PNG") and b"tEXtSoftware\x00tamperscope" in data[:512]
@@ -53,6 +59,7 @@ def peek(data: bytes, source: str, limits: Limits) -> tuple[int, dict[str, JSON]
         UnsupportedError: a colour model that is not read.
         LimitError: more samples than ``max_pixels``.
     """
+    _check_depth(data, source)
     with _opened(data, source, limits) as image:
         frames = _frames(image)
         facts: dict[str, JSON] = {

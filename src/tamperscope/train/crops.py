@@ -33,8 +33,8 @@ class Recipe:
 
     clip_hu: tuple[float, float] = (-1000.0, 400.0)
     attack_shares: tuple[tuple[str, float], ...] = (
-        ("ct-gan-blend-inject", 0.24),
-        ("ct-gan-blend-remove", 0.36),
+        ("ct-gan-blend-inject", 0.20),
+        ("ct-gan-blend-remove", 0.40),
         ("resample-paste", 0.12),
         ("blur-regrain", 0.05),
         ("inpaint", 0.07),

@@ -1,0 +1,46 @@
+"""The shipped detectors on real scans. Needs the development data; without it these tests are skipped.
+
+TAMPERSCOPE_DATA names the folder that holds ct-gan/ and ct-authentic/.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tamperscope
+from tamperscope import detectors
+from tamperscope.calibrate import calibrated
+from tamperscope.datasets import ct_gan
+from tamperscope.evaluate.localisation import judge, summary
+
+DATA = Path(os.environ.get("TAMPERSCOPE_DATA", "no-such-folder"))
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="TAMPERSCOPE_DATA names no folder with the development data")
+
+
+@pytest.fixture(scope="module")
+def placed():
+    card = detectors.packaged_cards()[0]
+    detector, rng = detectors.from_card(card), np.random.default_rng(0)
+    found = []
+    for label, volume in ct_gan.volumes(DATA / "ct-gan"):
+        heatmap = calibrated(detector.detect(volume), card.calibration).heatmap
+        found.append(judge(label.kind, volume, heatmap, (0, label.row, label.column), rng))
+    return summary(found)
+
+
+@pytest.mark.parametrize(("kind", "pointing", "region"), [("injected", 0.45, 0.70), ("removed", 0.65, 0.97)])
+def test_real_ct_gan_forgeries_are_pointed_at(placed, kind, pointing, region):
+    assert placed[kind]["pointing"] >= pointing
+    assert placed[kind]["region_auroc"] >= region
+
+
+@pytest.mark.parametrize("patient", ["lungct-diagnosis/R_239", "lung-pet-ct-dx/Lung_Dx-A0002"])
+def test_whole_collections_are_read(patient):
+    reading = tamperscope.read(DATA / "ct-authentic" / patient)
+    files = sorted((DATA / "ct-authentic" / patient).rglob("*.dcm"))
+    assert not reading.failed
+    assert sum(len(series.instances) for study in reading.studies for series in study.series) == len(files)
