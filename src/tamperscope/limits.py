@@ -89,7 +89,7 @@ def check_size(source: str, shape: tuple[int, ...], limits: Limits) -> None:
         declared = " x ".join(str(side) for side in shape)
         raise LimitError(
             f"{source}: {declared} samples are declared, {limits.max_pixels} are allowed",
-            hint="raise Limits.max_pixels if you trust it",
+            hint="raise --max-pixels (Limits.max_pixels in Python) if you trust it",
         )
 
 
