@@ -27,7 +27,7 @@ OUT = Path("demo-out")
 SHAPE = (32, 512, 512)
 SPACING_MM = (2.5, 0.7, 0.7)
 PLACE = (16, 250, 390)
-"""Slice, row and column in the phantom's left lung."""
+"""Slice, row and column in one of the lungs."""
 
 
 def main() -> None:

@@ -24,7 +24,11 @@ LABELS = ("no_evidence", "suspicious", "inconclusive")
 
 
 @pytest.mark.parametrize("failed", [False, True], ids=["all read", "some failed"])
-@pytest.mark.parametrize("labels", [set(), *({a, b} for a, b in product(LABELS, LABELS)), set(LABELS)], ids=str)
+@pytest.mark.parametrize(
+    "labels",
+    [set(), *({a, b} for a, b in product(LABELS, LABELS)), set(LABELS)],
+    ids=lambda labels: "+".join(sorted(labels)),
+)
 def test_exit_code(labels, failed):
     report = Report(
         tuple(StudyResult("s", None, (result(label),)) for label in sorted(labels)),

@@ -20,7 +20,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from tamperscope import weights
-from tamperscope.calibrate import Calibration, Tail, fit_curve, fit_tail
+from tamperscope.calibrate import Calibration, Tail, fit_curve, fit_dispersion, fit_tail
 from tamperscope.datasets import ct_authentic, manifest
 from tamperscope.detectors import NoiseDetector, TraceDetector, places
 from tamperscope.evaluate.simulate import simulate
@@ -100,7 +100,16 @@ def main() -> None:
         folder=options.cards,
     )
     save(replace(card, calibration=calibration(TraceDetector(card), held_out)))
-    noise = replace(card, name="ct-noise", file=None, sha256="", training=NOISE_TRAINING)
+    noise = replace(
+        card,
+        name="ct-noise",
+        file=None,
+        sha256="",
+        training=NOISE_TRAINING,
+        intended_use="Compare the noise of each place with that of the same tissue in its slice: evidence beside "
+        "ct-trace, never decisive. Research use only.",
+        licence="Apache-2.0; calibrated on images under CC BY 3.0 and CC BY 4.0",
+    )
     fitted = calibration(NoiseDetector(noise), held_out)
     stated = hashlib.sha256(weights.calibration_bytes(fitted)).hexdigest()
     save(replace(noise, calibration=fitted, sha256=stated))
@@ -123,16 +132,19 @@ def calibration(detector: TraceDetector | NoiseDetector, volumes: list[tuple[str
         float(tail.surprise(found[inside].max(), places.count_places(inside, volume)))
         for _, volume, inside, found in maps
     ]
+    series = Counter(patient for patient, *_ in maps)
+    dispersion = fit_dispersion(authentic, [1.0 / series[patient] for patient, *_ in maps])
     forged = list(forged_scores(detector, volumes))
     slope, offset = fit_curve(authentic, [float(tail.surprise(score, count)) for score, count, _ in forged])
+    fitted = Calibration(tail, slope, offset, dispersion=dispersion)
     long = np.array([float(tail.surprise(score, per_slice * LONG_SERIES)) for score, _, per_slice in forged])
+    print(f"{detector.name}: surprise of the authentic series: {[round(t, 2) for t in sorted(authentic)]}")
     misses = []
     for rate in RATES:
-        border = -np.log10(-np.log1p(-rate))
-        misses.append((rate, round(float(np.mean(long < border)), 4)))
-        alarms = float(np.mean(np.array(authentic) >= border))
+        misses.append((rate, round(float(np.mean(long < fitted.border(rate))), 4)))
+        alarms = float(np.mean(np.array(authentic) >= fitted.border(rate)))
         print(f"{detector.name}: set to {rate:.3f}: {alarms:.3f} of {len(authentic)} alarm, {misses[-1][1]:.3f} missed")
-    return Calibration(tail, slope, offset, tuple(misses))
+    return replace(fitted, miss_rates=tuple(misses))
 
 
 def forged_scores(

@@ -18,6 +18,10 @@ from scipy import optimize
 from tamperscope.records import Evidence, FloatArray, OperatingPoint
 
 LN10 = float(np.log(10.0))
+EXPECTED_SURPRISE = 0.346
+"""Mean of the positive part of the surprise if all authentic series were alike (see `fit_dispersion`)."""
+FLATTEST = 0.05
+"""Least slope of the curve: a detector whose highest score tells nothing gets a nearly flat one and keeps its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Calibration:
     offset: float
     miss_rates: tuple[tuple[float, float], ...] = ()
     """(false alarms per authentic series, share of held-out simulated forgeries missed at that point)."""
+    dispersion: float = 1.0
+    """How much wider the surprise of whole authentic series spreads than the pooled tail says: patients differ."""
 
     def probability(self, score: ArrayLike, places: float) -> FloatArray:
         """Calibrated probability of tampering of a highest score among ``places`` places; same shape as ``score``."""
@@ -55,11 +61,15 @@ class Calibration:
         """The probability that one authentic series in 1 / ``false_positive_rate`` reaches.
 
         A series raises a false alarm with probability 1 - exp(-E) where E authentic places are expected above the
-        score (places taken as independent, which errs on the safe side).
+        score (places taken as independent, which errs on the safe side); the border is then widened by the dispersion.
         """
-        expected = -np.log1p(-false_positive_rate)
-        threshold = float(_sigmoid(np.float32(self.slope * -np.log10(expected) + self.offset)))
+        border = self.border(false_positive_rate)
+        threshold = float(_sigmoid(np.float32(self.slope * border + self.offset)))
         return OperatingPoint(false_positive_rate, threshold, self._miss_rate(false_positive_rate))
+
+    def border(self, false_positive_rate: float) -> float:
+        """The surprise that this share of authentic series reaches."""
+        return self.dispersion * float(-np.log10(-np.log1p(-false_positive_rate)))
 
     def _miss_rate(self, false_positive_rate: float) -> float | None:
         """Between the measured points along the logarithm of the rate; None outside of them."""
@@ -112,6 +122,17 @@ def fit_tail(scores: ArrayLike, share: float = 0.05, weights: ArrayLike | None =
     return Tail(start, tail, float((weight[above] * (values[above] - start)).sum() / tail))
 
 
+def fit_dispersion(surprises: ArrayLike, weights: ArrayLike) -> float:
+    """Mean positive surprise of authentic series against what the pooled tail alone would give; at least 1.
+
+    Were all patients alike, the surprise t of a series would have P(t > x) = 1 - exp(-10^-x), whose positive part has
+    the mean 0.346. Patients are not alike, and the ratio is the overdispersion (McCullagh and Nelder, Generalized
+    Linear Models, 1989, section 4.5).
+    """
+    positive = np.maximum(np.asarray(surprises, float), 0.0)
+    return max(1.0, float(np.average(positive, weights=np.asarray(weights, float))) / EXPECTED_SURPRISE)
+
+
 def fit_curve(authentic: Sequence[float], forged: Sequence[float]) -> tuple[float, float]:
     """Slope and offset of the logistic curve from surprise to probability, both classes weighing alike.
 
@@ -129,7 +150,8 @@ def fit_curve(authentic: Sequence[float], forged: Sequence[float]) -> tuple[floa
         logit = curve[0] * surprise + curve[1]
         return float(np.sum(weight * (np.logaddexp(0.0, logit) - target * logit)))
 
-    slope, offset = optimize.minimize(loss, np.array([1.0, -1.0]), method="Nelder-Mead").x
+    bounds = [(FLATTEST, None), (None, None)]
+    slope, offset = optimize.minimize(loss, np.array([1.0, -1.0]), method="Nelder-Mead", bounds=bounds).x
     return float(slope), float(offset)
 
 

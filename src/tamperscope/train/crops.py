@@ -29,7 +29,7 @@ IGNORE = -1.0
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How often what happens. The shares are those of the published weights."""
+    """How often what happens. The Card of published weights lists the shares of each leg of their training."""
 
     clip_hu: tuple[float, float] = (-1000.0, 400.0)
     attack_shares: tuple[tuple[str, float], ...] = (
