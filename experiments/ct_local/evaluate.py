@@ -4,8 +4,8 @@
 
 Prints the tables of README and of the Cards, and writes them to results.json beside this file. The CT-GAN slices
 validate: nothing was trained or calibrated on them and no threshold was chosen on them. They were looked at between the
-legs of the training, though, and helped to choose among them (LOG.md), so for forgeries of another kind these figures are optimistic. Authentic patients
-are those of the part "test"; nothing was looked at there.
+legs of the training, though, and helped to choose among them (LOG.md), so for other forgeries these figures are
+optimistic. Authentic patients are those of the part "test"; nothing was looked at there.
 """
 
 from __future__ import annotations
