@@ -89,17 +89,20 @@ def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
     if evidence.score is None:
         return evidence
     places = evidence.places
-    heatmap = evidence.heatmap
-    if heatmap is not None:
-        heatmap = np.empty_like(heatmap)
-        for k, plane in enumerate(evidence.heatmap if evidence.heatmap is not None else ()):
-            heatmap[k] = calibration.probability(plane, places)
     return replace(
         evidence,
         probability=float(calibration.probability(evidence.score, places)),
-        heatmap=heatmap,
+        heatmap=None if evidence.heatmap is None else _probabilities(evidence.heatmap, calibration, places),
         slice_scores=tuple(float(p) for p in calibration.probability(evidence.slice_scores, places)),
     )
+
+
+def _probabilities(raw: FloatArray, calibration: Calibration, places: float) -> FloatArray:
+    """A raw map (D, H, W) on the probability scale, slice by slice: a long scan's map is never held three times."""
+    heatmap = np.empty_like(raw)
+    for k, plane in enumerate(raw):
+        heatmap[k] = calibration.probability(plane, places)
+    return heatmap
 
 
 def fit_tail(scores: ArrayLike, share: float = 0.05, weights: ArrayLike | None = None) -> Tail:
