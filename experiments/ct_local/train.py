@@ -14,16 +14,21 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from tamperscope.datasets import ct_authentic, manifest
 from tamperscope.datasets.manifest import Entry, Part
 from tamperscope.models import trace_net
 from tamperscope.train.crops import Crops, Recipe, Source, source
 from tamperscope.train.loop import Schedule, fit
+from tamperscope.train.warm_start import warm_start
 
 HERE = Path(__file__).parent
 SINGLES = 2.5
 """Weight of all patients with single slices together; each patient with a whole volume weighs 1."""
 HELD_OUT_PAIRS = 320
+WARM_START_PAIRS = 32
 
 
 def main() -> None:
@@ -36,10 +41,13 @@ def main() -> None:
     (options.run / "manifest.csv").write_text(manifest.to_csv(entries, parts), encoding="utf-8")
     print(json.dumps({"training volumes": len(training), "held-out volumes": len(held_out)}))
     judged = list(islice(Crops(held_out, recipe, seed=99), HELD_OUT_PAIRS))
-    schedule = Schedule(steps=options.steps)
-    fit(
-        trace_net(width=options.width), Crops(training, recipe, schedule.seed), judged, schedule, options.run, say=print
-    )
+    schedule = Schedule(steps=options.steps, rate=options.rate)
+    net = trace_net(width=options.width)
+    if options.start is not None and not (options.run / "last.safetensors").exists():
+        first = islice(Crops(training, recipe, seed=98), WARM_START_PAIRS)
+        seen = np.stack([channels for pair in first for channels in (pair.forged, pair.pristine)])
+        warm_start(net, options.start, torch.from_numpy(seen))
+    fit(net, Crops(training, recipe, schedule.seed), judged, schedule, options.run, say=print)
 
 
 def sources(entries: tuple[Entry, ...], parts: dict[str, Part], part: Part, recipe: Recipe) -> list[Source]:
@@ -59,6 +67,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4300)
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--start", type=Path, help="an ONNX file of this network to go on from")
     parser.add_argument("--width", type=int, default=16)
     return parser.parse_args()
 

@@ -26,6 +26,10 @@ TOUCH_UP = 1.3
 REMOVAL_NOISE_HU = 30.0
 """Standard deviation of CT-GAN's Gaussian noise in a removal; an injection takes 0.6 times that of the local lung."""
 INJECTION_LUNG_HU = -600.0
+GRAINS = {"none": 0.08, "copied": 0.38, "gaussian": 0.22, "zoomed": 0.16, "white": 0.08, "soft": 0.08}
+"""Kinds of touch-up noise and their shares: the published scans hold smooth places as well as white ones."""
+DENSE_SOURCE = 0.3
+"""Share of copied noise that is taken from anywhere: CT-GAN's fixed place lies in the lung of some scans only."""
 WATER_LINE_HU, WATER_LINE_WIDTH_HU = -700.0, 70.0
 
 
@@ -52,8 +56,8 @@ class CtGanBlend:
             "texture_hu": round(float(rng.uniform(0.0, 25.0)), 2),
             "source": list(cubes.similar_place(volume, centre, rng)),
             **cubes.sample_grain(volume, rng),
-            "grain": str(rng.choice(["copied", "gaussian", "zoomed", "white", "soft"], p=[0.3, 0.45, 0.1, 0.1, 0.05])),
-            "grain_at": list(_air_place(volume, centre, rng)),
+            "grain": str(rng.choice(list(GRAINS), p=list(GRAINS.values()))),
+            "grain_at": list(_noise_place(volume, centre, rng)),
             "grain_hu": REMOVAL_NOISE_HU,
             "grain_gain": round(float(rng.choice([1.0, rng.uniform(0.5, 1.2)])), 3),
         }
@@ -120,13 +124,14 @@ class CtGanBlend:
         return blend
 
 
-def _air_place(volume: Volume, near: cubes.Triple, rng: np.random.Generator) -> cubes.Triple:
-    """A random voxel of lung air: CT-GAN's fixed place (0.50, 0.43, 0.27 of the scan) lies in the lung too."""
+def _noise_place(volume: Volume, near: cubes.Triple, rng: np.random.Generator) -> cubes.Triple:
+    """Where the noise is copied from: mostly a random voxel of lung air, at times any voxel of the scan."""
     place = near
+    anywhere = rng.random() < DENSE_SOURCE
     for _ in range(50):
         k, j, i = (int(rng.integers(size)) for size in volume.shape)
         place = (k, j, i)
-        if -990.0 < float(volume.voxels[place]) < cubes.LUNG_AIR_HU:
+        if anywhere or -990.0 < float(volume.voxels[place]) < cubes.LUNG_AIR_HU:
             break
     return place
 

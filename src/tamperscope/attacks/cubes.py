@@ -25,7 +25,7 @@ LUNG_AIR_HU = -800.0
 """CT-GAN takes what lies below as noise of the lung's air (ct_gan's touch-up)."""
 SIMILAR = 150.0
 """Values (HU for CT) within which two places count as the same kind of tissue."""
-GRAINS = ("none", "white", "soft", "copied", "spectrum")
+GRAINS = ("none", "white", "soft", "copied", "residual", "spectrum")
 WINDOWS = ("hard", "gauss", "dome", "tukey", "ellipsoid")
 
 
@@ -144,9 +144,10 @@ def grain(volume: Volume, where: tuple[slice, slice, slice], params: Mapping[str
     """Noise in HU for the cube ``where``, of the kind that ``params`` (see `sample_grain`) names.
 
     "white": Gaussian with the residual strength of the place; "soft": the same, smoothed; "copied": CT-GAN's
-    default, the air of another place of the same scan; "spectrum": random phases on the power spectrum of that
-    place's residual (the random phase texture of Galerne, Gousseau and Morel, IEEE TIP 20, 2011; the noise power
-    spectrum as a physicist would measure it); "gaussian": CT-GAN's other noise, white with a standard deviation of
+    default, the air of another place of the same scan, nothing where that place is dense; "residual": the high-pass
+    residual of that place, whatever it is; "spectrum": random phases on the power spectrum of its residual (the
+    random phase texture of Galerne, Gousseau and Morel, IEEE TIP 20, 2011; the noise power spectrum as a physicist
+    would measure it); "gaussian": CT-GAN's other noise, white with a standard deviation of
     ``grain_hu``; "zoomed": the same, drawn on a grid of 1 mm and zoomed like its cubes.
     """
     shape = tuple(s.stop - s.start for s in where)
@@ -166,7 +167,7 @@ def grain(volume: Volume, where: tuple[slice, slice, slice], params: Mapping[str
         return noise * np.float32(gain * _strength(volume.voxels[where]) / max(float(noise.std()), 1e-6))
     k, j, i = (int(x) for x in params["grain_at"])
     source = volume.voxels[around(volume, (k, j, i), (shape[0], shape[1], shape[2]))]
-    copied: NDArray[np.floating] = copied_air(source)
+    copied: NDArray[np.floating] = copied_air(source) if kind == "copied" else _high_pass(source)
     if kind == "spectrum":
         spectrum = np.abs(np.fft.fft2(copied, axes=(1, 2)))
         phases = np.fft.fft2(rng.standard_normal(shape), axes=(1, 2))
@@ -188,13 +189,15 @@ def blended(
 def copied_air(cube: FloatArray) -> FloatArray:
     """CT-GAN's noise cube: values above -800 HU become the mean of those below, then the mean goes to zero.
 
-    A cube with too little air gives its high-pass residual instead, which CT-GAN, as released, cannot do.
+    A cube without air gives no noise, where the released code would give NaN.
     """
     air = cube < LUNG_AIR_HU
-    if air.mean() < 0.25:
-        return (cube - ndimage.gaussian_filter(cube, (0.0, 1.5, 1.5))).astype(np.float32)
-    level = cube[air].mean()
+    level = cube[air].mean() if air.any() else np.float32(0.0)
     return np.where(air, cube - level, 0.0).astype(np.float32)
+
+
+def _high_pass(cube: FloatArray) -> FloatArray:
+    return (cube - ndimage.gaussian_filter(cube, (0.0, 1.5, 1.5))).astype(np.float32)
 
 
 def _strength(cube: FloatArray) -> float:

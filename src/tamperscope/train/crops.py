@@ -25,6 +25,7 @@ PIECE_SLICES = 27
 CHANGED_HU, TOUCHED_HU = 6.0, 0.5
 """Mean absolute change above which a pixel is forged, and up to which it is authentic; not judged between."""
 IGNORE = -1.0
+RIM_MM = 16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,19 @@ class Recipe:
     clip_hu: tuple[float, float] = (-1000.0, 400.0)
     attack_shares: tuple[tuple[str, float], ...] = (
         ("ct-gan-blend-inject", 0.20),
-        ("ct-gan-blend-remove", 0.40),
+        ("ct-gan-blend-remove", 0.38),
         ("resample-paste", 0.12),
-        ("blur-regrain", 0.05),
+        ("blur-regrain", 0.06),
         ("inpaint", 0.07),
-        ("copy-move", 0.04),
-        ("nodule", 0.07),
-        ("splice", 0.05),
+        ("copy-move", 0.05),
+        ("nodule", 0.06),
+        ("splice", 0.06),
     )
     lung_share: float = 0.85
     """Share of places in the lungs; the rest lies anywhere in the body."""
-    before_share: float = 0.15
+    rim_share: float = 0.35
+    """Share of the places in the lungs that move by up to `RIM_MM` in the plane: borders, and slivers of lung."""
+    before_share: float = 0.25
     """Share of pieces that get a benign change before they are forged: other kernels, other doses."""
     after_share: float = 0.35
     """Share of pairs that get a benign change afterwards, both twins alike."""
@@ -112,7 +115,7 @@ class Crops(IterableDataset[Pair]):
         piece, centre, slice_index = _piece(one, self._place(one, rng))
         quiet = float(preprocess.noise_level(piece.voxels[centre[0]]))
         if rng.random() < self.recipe.before_share:
-            piece = _apply_benign(piece, rng, ("denoise", "add-noise"))
+            piece = _apply_benign(piece, rng, ("denoise", "add-noise", "add-noise", "resample-whole"))
         name = self._attack_name(rng)
         attack = self._attacks(rng, name)[name]
         forgery = attack.apply(piece, attack.sample(piece, rng, at=centre))
@@ -136,8 +139,14 @@ class Crops(IterableDataset[Pair]):
 
     def _place(self, one: Source, rng: np.random.Generator) -> Triple:
         lung = one.lung.size > 0 and (rng.random() < self.recipe.lung_share or one.body.size == 0)
-        k, j, i = np.unravel_index(int(rng.choice(one.lung if lung else one.body)), one.volume.shape)
-        return int(k), int(j), int(i)
+        found = np.unravel_index(int(rng.choice(one.lung if lung else one.body)), one.volume.shape)
+        reach = RIM_MM if lung and rng.random() < self.recipe.rim_share else 0.0
+        moved = [rng.uniform(-reach, reach) / mm if axis else 0.0 for axis, mm in enumerate(one.volume.spacing_mm)]
+        k, j, i = (
+            int(np.clip(round(start + step), 0, size - 1))
+            for start, step, size in zip(found, moved, one.volume.shape, strict=True)
+        )
+        return k, j, i
 
     def _attack_name(self, rng: np.random.Generator) -> str:
         names, shares = zip(*self.recipe.attack_shares, strict=True)
