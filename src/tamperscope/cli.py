@@ -1,23 +1,17 @@
-"""The command line. Each command imports what it needs when it runs, so that ``--help`` answers at once."""
+"""The command line: which commands there are, and what is common to them."""
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from tamperscope.commands.doctor import doctor
+from tamperscope.commands.scan import scan
+from tamperscope.commands.terminal import USAGE_ERROR
 
-    from tamperscope.records import Report, SeriesResult
-
-from contextlib import contextmanager
-
-USAGE_ERROR = 2
 app = typer.Typer(
     name="tamperscope",
     help="Was this medical image altered or generated, and where? Research use only, not for diagnosis.",
@@ -26,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(scan)
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -43,146 +39,6 @@ def options(
     ] = False,
 ) -> None:
     """Options that stand before a command."""
-
-
-@app.command()
-def scan(
-    paths: Annotated[list[Path], typer.Argument(help="Files, folders, zips or DICOMDIRs.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="Folder for report.json, .csv, .html and a PNG a series; with --json optional."
-        ),
-    ] = None,
-    heatmap: Annotated[
-        bool, typer.Option("--heatmap", help="Write NAME.nii.gz a series too: the calibrated heat map.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON to standard output.")] = False,
-    modality: Annotated[str | None, typer.Option(help="What NIfTI files are, which do not say it: CT, say.")] = None,
-    false_alarms: Annotated[
-        float, typer.Option(min=1e-4, max=0.1, help="False alarms per authentic series to accept.")
-    ] = 0.01,
-    max_pixels: Annotated[int | None, typer.Option(min=1, help="Largest series, in samples.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores if left out.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-) -> None:
-    """Scan studies for tampering.
-
-    Exit codes: 0 no evidence of tampering; 1 at least one series is suspicious; 2 usage error, or nothing could be
-    read; 3 nothing suspicious, at least one series inconclusive; 4 some inputs failed, of the rest none is suspicious
-    or inconclusive.
-    """
-    from dataclasses import replace
-
-    import tamperscope
-    from tamperscope.errors import TamperscopeError
-    from tamperscope.report import json as json_report
-    from tamperscope.report import words
-    from tamperscope.study import DEFAULT_LIMITS
-    from tamperscope.verdict import Policy
-
-    if json and heatmap and out is None:
-        typer.echo("tamperscope: --heatmap writes files (say with --out where to)", err=True)
-        raise typer.Exit(USAGE_ERROR)
-    folder = out if out is not None or json else Path("tamperscope-report")
-    limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels) if max_pixels else DEFAULT_LIMITS
-    try:
-        with _progress(silent=quiet or json) as tick:
-            report = tamperscope.scan(
-                paths,
-                out=folder,
-                write_heatmaps=heatmap,
-                keep_heatmaps=False,
-                modality=modality,
-                limits=limits,
-                policy=Policy.at(false_alarms),
-                threads=threads,
-                tick=tick,
-            )
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
-    try:
-        _complain(report)
-        if json:
-            written = [series.name for series in report.series if heatmap and series.probability is not None]
-            typer.echo(json_report.render(report, heatmaps=written).encode(), nl=False)  # RFC 8259: UTF-8
-        elif not quiet:
-            _summarise(report, folder)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader left, `| head` say. Its exit code would be 1, which here means "suspicious".
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise typer.Exit(report.exit_code)
-
-
-@app.command()
-def doctor() -> None:
-    """Check the installation: codecs, models with their SHA-256, memory, cores. Exit code 1 if something is wrong."""
-    from tamperscope import doctor as checks
-
-    findings = checks.examine()
-    width = max(len(finding.what) for finding in findings)
-    for finding in findings:
-        typer.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.what:<{width}}  {finding.state}")
-    raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
-
-
-@contextmanager
-def _progress(*, silent: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar on standard error where that is a terminal, else nothing."""
-    if silent or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scanning", total=None)
-
-        def tick(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        yield tick
-
-
-def _complain(report: Report) -> None:
-    """What went wrong, to standard error."""
-    from tamperscope.report import words
-
-    for failure in report.failed:
-        source = "" if failure.error.startswith(failure.source) else f"{failure.source}: "
-        hint = f" ({failure.hint})" if failure.hint else ""
-        typer.echo(words.visible(f"failed        {source}{failure.error}{hint}"), err=True)
-    if not report.series:
-        typer.echo("tamperscope: nothing could be read (give DICOM, NIfTI, PNG, JPEG or TIFF images)", err=True)
-
-
-def _summarise(report: Report, folder: Path | None) -> None:
-    from tamperscope.report import words
-
-    for series in report.series:
-        typer.echo(_line(series))
-    if report.skipped:
-        typer.echo(f"{len(report.skipped)} objects are no images to analyse and were skipped; the report lists them.")
-    if folder is not None:
-        typer.echo(words.visible(f"Report: {folder / 'report.html'}"))
-
-
-def _line(series: SeriesResult) -> str:
-    from tamperscope.report import words
-
-    verdict = {"suspicious": "SUSPICIOUS", "no_evidence": "no evidence", "inconclusive": "inconclusive"}[series.verdict]
-    parts: list[Any] = [f"{verdict:<13} {series.name}"]
-    if series.probability is not None:
-        parts.append(f"probability {words.probability(series.probability)}")
-    if series.regions:
-        k, j, i = series.regions[0].centre_index
-        size = series.regions[0].diameter_mm
-        parts.append(f"slice {k + 1}, row {j}, column {i}" + (f", {size:.0f} mm wide" if size else ""))
-    parts += series.reasons[:1]
-    return "; ".join(str(part) for part in parts)
 
 
 def main() -> None:

@@ -1,0 +1,28 @@
+"""What commands share towards the terminal: exit codes and the progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+USAGE_ERROR = 2
+
+
+@contextmanager
+def progress(*, silent: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A bar on standard error where that is a terminal, else nothing: a function of (what, done, total), or None."""
+    if silent or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scanning", total=None)
+
+        def tick(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield tick
