@@ -23,7 +23,7 @@ from tamperscope import weights
 from tamperscope.calibrate import Calibration, Tail, fit_curve, fit_dispersion, fit_tail
 from tamperscope.datasets import ct_authentic, manifest
 from tamperscope.detectors import NoiseDetector, TraceDetector, places
-from tamperscope.evaluate.simulate import simulate
+from tamperscope.evaluate.simulate import FAMILIAR, simulate
 from tamperscope.models import trace_net
 from tamperscope.preprocess import InputSpec
 from tamperscope.records import JSON, Volume
@@ -156,7 +156,7 @@ def forged_scores(
     detector: TraceDetector | NoiseDetector, volumes: list[tuple[str, Volume]]
 ) -> Iterator[tuple[float, float, float]]:
     """Of each simulated forgery: highest score, places of its short series, and places of one slice."""
-    for one in simulate(volumes, FORGERIES, np.random.default_rng(7)):
+    for one in simulate(volumes, FAMILIAR, FORGERIES, np.random.default_rng(7)):
         inside = places.body_of(one.forged)
         if inside.any():
             count = places.count_places(inside, one.forged)

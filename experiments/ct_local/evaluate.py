@@ -24,7 +24,7 @@ from tamperscope.datasets import ct_authentic, ct_gan, manifest
 from tamperscope.detectors import Detector, places
 from tamperscope.evaluate.localisation import Placed, judge, summary
 from tamperscope.evaluate.metrics import auroc, wilson_interval
-from tamperscope.evaluate.simulate import simulate
+from tamperscope.evaluate.simulate import FAMILIAR, simulate
 from tamperscope.records import JSON, Evidence, Volume
 from tamperscope.verdict import Policy, decide
 from tamperscope.weights import Card
@@ -127,7 +127,7 @@ def simulated(card: Card, detector: Detector, volumes: list[tuple[str, Volume]])
     """AUROC of short series with a simulated forgery against their untouched twins, and the share called suspicious."""
     point = card.calibration.operating_point(Policy().suspicious_at)
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for one in simulate(volumes, FORGERIES, np.random.default_rng(11)):
+    for one in simulate(volumes, FAMILIAR, FORGERIES, np.random.default_rng(11)):
         forged, twin = (calibrated(detector.detect(v), card.calibration).probability for v in (one.forged, one.twin))
         if forged is not None and twin is not None:
             pairs[one.attack].append((forged, twin))

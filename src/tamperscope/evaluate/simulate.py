@@ -10,6 +10,17 @@ import numpy as np
 from tamperscope import anatomy, attacks
 from tamperscope.records import Volume
 
+FAMILIAR = (
+    "ct-gan-blend-inject",
+    "ct-gan-blend-remove",
+    "resample-paste",
+    "blur-regrain",
+    "inpaint",
+    "copy-move",
+    "nodule",
+    "splice",
+)
+"""The attacks that the first weights were trained on, and are calibrated and measured with."""
 AROUND = 8
 """Slices on each side that are kept with the forged place."""
 
@@ -24,8 +35,10 @@ class Simulated:
     twin: Volume
 
 
-def simulate(volumes: Sequence[tuple[str, Volume]], count: int, rng: np.random.Generator) -> Iterator[Simulated]:
-    """``count`` forgeries of every local attack, in the lungs of (patient, volume) pairs in Hounsfield units.
+def simulate(
+    volumes: Sequence[tuple[str, Volume]], names: Sequence[str], count: int, rng: np.random.Generator
+) -> Iterator[Simulated]:
+    """``count`` forgeries of each named local attack, in the lungs of (patient, volume) pairs in Hounsfield units.
 
     Patients are drawn alike, however many volumes each has; a splice takes its piece from another patient. Volumes
     without lung are left out.
@@ -33,7 +46,7 @@ def simulate(volumes: Sequence[tuple[str, Volume]], count: int, rng: np.random.G
     places = [np.flatnonzero(anatomy.lungs(volume.voxels)) for _, volume in volumes]
     usable = [n for n, found in enumerate(places) if found.size]
     patients = sorted({volumes[n][0] for n in usable})
-    for name in attacks.local((volumes[usable[0]][1],)):
+    for name in names:
         for _ in range(count):
             patient = str(rng.choice(patients))
             n = int(rng.choice([n for n in usable if volumes[n][0] == patient]))

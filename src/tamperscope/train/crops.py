@@ -25,6 +25,9 @@ PIECE_SLICES = 27
 CHANGED_HU, TOUCHED_HU = 6.0, 0.5
 """Mean absolute change above which a pixel is forged, and up to which it is authentic; not judged between."""
 IGNORE = -1.0
+BEFORE = ("denoise", "add-noise", "add-noise", "resample-whole")
+AFTER = ("denoise", "add-noise", "resample-whole", "compress")
+"""The benign changes that a piece may get before it is forged, and both twins afterwards."""
 RIM_MM = 16.0
 
 
@@ -115,7 +118,7 @@ class Crops(IterableDataset[Pair]):
         piece, centre, slice_index = _piece(one, self._place(one, rng))
         quiet = float(preprocess.noise_level(piece.voxels[centre[0]]))
         if rng.random() < self.recipe.before_share:
-            piece = _apply_benign(piece, rng, ("denoise", "add-noise", "add-noise", "resample-whole"))
+            piece = _apply_benign(piece, rng, BEFORE)
         name = self._attack_name(rng)
         attack = self._attacks(rng, name)[name]
         forgery = attack.apply(piece, attack.sample(piece, rng, at=centre))
@@ -130,7 +133,7 @@ class Crops(IterableDataset[Pair]):
             return None
         if rng.random() < self.recipe.after_share:
             state = rng.integers(2**31)
-            twin, forged = (_apply_benign(v, np.random.default_rng(state), None) for v in (twin, forged))
+            twin, forged = (_apply_benign(v, np.random.default_rng(state), AFTER) for v in (twin, forged))
         # The noise of the whole slice is what a scan measures; what benign changes did to it shows in the piece.
         depth = one.volume.shape[0]
         noise = float(one.noise[min(slice_index + k - centre[0], depth - 1)])
@@ -200,9 +203,9 @@ def _piece(one: Source, place: Triple) -> tuple[Volume, Triple, int]:
     )
 
 
-def _apply_benign(volume: Volume, rng: np.random.Generator, names: Sequence[str] | None) -> Volume:
+def _apply_benign(volume: Volume, rng: np.random.Generator, names: Sequence[str]) -> Volume:
     changes = attacks.benign()
-    change = changes[str(rng.choice(list(names or changes)))]
+    change = changes[str(rng.choice(list(names)))]
     return change.apply(volume, change.sample(volume, rng)).volume
 
 
