@@ -34,7 +34,7 @@ class AddNoise:
         return {
             "strength": round(float(rng.uniform(3.0, 40.0)), 2),
             "sigma": round(float(rng.choice([0.0, rng.uniform(0.3, 1.0)])), 3),
-            "roll_off": round(float(rng.choice([0.0, rng.uniform(0.12, 0.4)])), 3),
+            "roll_off": round(float(rng.choice([0.0, rng.uniform(0.12, 0.4)], p=[0.3, 0.7])), 3),
             "streaks": round(float(rng.choice([0.0, rng.uniform(0.0, 12.0)])), 2),
             "degrees": round(float(rng.normal(0.0, 15.0)), 1),
             "seed": int(rng.integers(2**31)),

@@ -25,9 +25,10 @@ PIECE_SLICES = 27
 CHANGED_HU, TOUCHED_HU = 6.0, 0.5
 """Mean absolute change above which a pixel is forged, and up to which it is authentic; not judged between."""
 IGNORE = -1.0
-BEFORE = ("denoise", "add-noise", "add-noise", "resample-whole")
+BEFORE = (("denoise", "add-noise"), ("add-noise",), ("denoise",), ("resample-whole",))
+BEFORE_SHARES = (0.4, 0.35, 0.1, 0.15)
 AFTER = ("denoise", "add-noise", "resample-whole", "compress")
-"""The benign changes that a piece may get before it is forged, and both twins afterwards."""
+"""The benign changes that a piece may get before it is forged (a sequence), and both twins afterwards (one)."""
 RIM_MM = 16.0
 
 
@@ -50,7 +51,7 @@ class Recipe:
     """Share of places in the lungs; the rest lies anywhere in the body."""
     rim_share: float = 0.35
     """Share of the places in the lungs that move by up to `RIM_MM` in the plane: borders, and slivers of lung."""
-    before_share: float = 0.25
+    before_share: float = 0.5
     """Share of pieces that get a benign change before they are forged: other kernels, other doses."""
     after_share: float = 0.35
     """Share of pairs that get a benign change afterwards, both twins alike."""
@@ -118,7 +119,8 @@ class Crops(IterableDataset[Pair]):
         piece, centre, slice_index = _piece(one, self._place(one, rng))
         quiet = float(preprocess.noise_level(piece.voxels[centre[0]]))
         if rng.random() < self.recipe.before_share:
-            piece = _apply_benign(piece, rng, BEFORE)
+            for change in BEFORE[int(rng.choice(len(BEFORE), p=BEFORE_SHARES))]:
+                piece = _apply_benign(piece, rng, (change,))
         name = self._attack_name(rng)
         attack = self._attacks(rng, name)[name]
         forgery = attack.apply(piece, attack.sample(piece, rng, at=centre))
