@@ -40,6 +40,63 @@ def test_both_sides_have_a_lung(chest):
     assert share[112:152].max() > 0.2
 
 
+def test_bones_are_the_dense_parts_and_the_marrow_inside_them(chest):
+    bones = anatomy.bones(chest)
+    assert not (bones & ~anatomy.body(chest)).any()
+    assert 0.01 < bones.sum() / anatomy.body(chest).sum() < 0.15
+    assert bones[chest > 500.0].mean() > 0.95
+    assert (chest[bones] > 100.0).mean() > 0.8
+    spine = np.s_[2, 115:135, 90:103]
+    assert bones[spine].mean() > 0.9, "cortex, marrow and canal of a vertebra"
+    heart = np.s_[2, 80:95, 100:115]
+    assert not bones[heart].any()
+
+
+@pytest.mark.parametrize(("core", "found"), [(200.0, False), (350.0, True)])
+def test_only_what_reaches_the_density_of_cortex_is_bone(core, found):
+    voxels = np.full((1, 64, 64), 40.0, np.float32)
+    voxels[0, 20:40, 20:40] = 200.0
+    voxels[0, 25:35, 25:35] = core
+    assert anatomy.bones(voxels).any() == found
+    if found:
+        assert anatomy.bones(voxels)[0, 21:39, 21:39].all()
+
+
+def test_a_ring_of_bone_round_the_chest_does_not_make_bone_of_the_chest():
+    j, i = np.mgrid[-48:48, -48:48]
+    radius = np.hypot(j, i)
+    voxels = np.where(radius > 46, -1000.0, np.where(radius > 40, 700.0, np.where(radius < 30, -850.0, 40.0)))
+    bones = anatomy.bones(voxels[None].astype(np.float32))[0]
+    assert bones[np.abs(radius - 43) < 1].mean() > 0.9
+    assert not bones[radius < 38].any()
+
+
+@pytest.mark.parametrize("dark", [0.0, 300.0])
+def test_a_limb_is_told_from_the_air_beside_it(dark):
+    rng = np.random.default_rng(2)
+    picture = rng.normal(dark, 20.0, (1, 128, 96))
+    picture[:, :, 24:72] += 900.0
+    picture[:, :, 36:60] += 1500.0
+    tissue = anatomy.tissue(picture.astype(np.float32))[0]
+    assert tissue[:, 28:68].all(), "soft tissue and bone alike"
+    assert not tissue[:, :20].any()
+    assert not tissue[:, 76:].any()
+
+
+def test_the_lungs_of_a_chest_film_are_inside_the_tissue():
+    film = phantom.radiograph((256, 256)).voxels
+    tissue = anatomy.tissue(film)[0]
+    assert tissue[60:190, 40:216].mean() > 0.98
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (1, 33, 31)])
+def test_a_constant_picture_holds_no_tissue_and_no_bone(shape):
+    flat = np.full(shape, 40.0, np.float32)
+    assert not anatomy.tissue(flat).any()
+    assert not anatomy.bones(flat).any()
+    assert anatomy.bones(flat).shape == anatomy.tissue(flat).shape == shape
+
+
 @pytest.mark.parametrize("level", [-1000.0, 0.0])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (1, 33, 31)])
 def test_constant_and_tiny_volumes_have_no_lung(shape, level):

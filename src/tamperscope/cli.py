@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
+from tamperscope.commands import datasets
 from tamperscope.commands.doctor import doctor
+from tamperscope.commands.forge import forge
+from tamperscope.commands.forge_set import forge_set
 from tamperscope.commands.scan import scan
 from tamperscope.commands.terminal import USAGE_ERROR
 
@@ -21,6 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(scan)
+app.command()(forge)
+app.command("forge-set")(forge_set)
+app.add_typer(datasets.app)
 app.command()(doctor)
 
 

@@ -34,3 +34,22 @@ def test_the_level_of_air_survives_both_codecs(volume):
 def test_an_unknown_codec_is_refused_with_the_known_ones(volume):
     with pytest.raises(AttackError, match="jpeg2000 or jpeg"):
         Compress().apply(volume, {"codec": "gif"})
+
+
+@pytest.mark.parametrize("error", [1, 5])
+def test_near_lossless_moves_no_value_further_than_its_error(volume, error):
+    packed = Compress("jpeg-ls").apply(volume, {"codec": "jpeg-ls", "error": error}).volume.voxels
+    assert np.abs(packed - volume.voxels).max() == error
+
+
+def test_a_mode_fixes_the_codec_and_without_one_it_is_drawn(volume):
+    drawn = {str(Compress().sample(volume, np.random.default_rng(seed))["codec"]) for seed in range(20)}
+    assert drawn == {"jpeg", "jpeg2000"}
+    for mode in ("jpeg", "jpeg2000", "jpeg-ls"):
+        assert Compress(mode).sample(volume, np.random.default_rng(0))["codec"] == mode
+
+
+def test_jpeg_keeps_the_range_of_a_radiograph():
+    film = phantom.radiograph((64, 64))
+    packed = Compress("jpeg").apply(film, {"codec": "jpeg", "quality": 95}).volume.voxels
+    assert packed.max() == pytest.approx(film.voxels.max(), rel=0.03)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tamperscope.attacks import fills
 from tamperscope.attacks.inpaint import Inpaint
 
 
@@ -21,7 +22,7 @@ def test_the_harmonic_fill_of_a_ramp_is_the_ramp(ramp, make, no_grain):
     assert np.array_equal(forgery.mask, bumped != ramp.voxels)
 
 
-@pytest.mark.parametrize("fill", ["harmonic", "median"])
+@pytest.mark.parametrize("fill", fills.FILLS)
 def test_a_nodule_becomes_lung(lung, no_grain, fill):
     lung.voxels[22:27, 22:27, 22:27] = 40.0
     params = no_grain | {"centre": [24, 24, 24], "size_mm": 20.0, "fill": fill}
@@ -34,3 +35,12 @@ def test_a_hole_at_the_border_is_filled_from_the_sides_that_exist(ramp, no_grain
     forged = Inpaint().apply(ramp, params).volume.voxels
     assert forged.min() >= ramp.voxels.min()
     assert forged.max() <= ramp.voxels.max(), "the maximum principle of Laplace's equation"
+
+
+def test_a_mode_fixes_the_fill_and_patches_bring_their_own_grain(lung):
+    for mode in fills.FILLS:
+        params = Inpaint(mode).sample(lung, np.random.default_rng(0), (24, 24, 24))
+        assert params["fill"] == mode
+    assert params["grain"] == "none"
+    forgery = Inpaint("patchmatch").apply(lung, params)
+    assert forgery.volume.voxels[forgery.mask].std() > 0.4 * lung.voxels[forgery.mask].std()

@@ -5,7 +5,7 @@ import pytest
 
 from tamperscope import phantom
 from tamperscope.datasets import ct_authentic
-from tamperscope.errors import UnreadableError
+from tamperscope.errors import InputError, UnreadableError
 
 
 def write(folder, depth: int, seed: int):
@@ -58,3 +58,17 @@ def test_files_that_lie_too_high_are_no_patients(tmp_path):
     write(tmp_path / "collection", 1, 1)
     with pytest.raises(UnreadableError, match="no collection/patient"):
         ct_authentic.entries(tmp_path)
+
+
+def test_the_first_file_of_a_series_says_modality_and_scanner(root):
+    assert {(entry.modality, entry.scanner) for entry in ct_authentic.entries(root)} == {("CT", "tamperscope phantom")}
+
+
+def test_single_slices_are_noted(root):
+    assert ct_authentic.check(root).notes == ("single slices only: T-7",)
+
+
+def test_two_patients_with_one_key_are_refused(root):
+    write(root / "lidc" / "T-7", 1, 9)
+    with pytest.raises(InputError, match="lidc and tcga both hold a patient T-7"):
+        ct_authentic.entries(root)

@@ -11,6 +11,7 @@ from tamperscope.datasets.manifest import (
     by_rotation,
     check_disjoint,
     digest,
+    digested,
     file_digest,
     read_split,
     to_csv,
@@ -117,3 +118,14 @@ def test_what_is_no_split_is_refused_by_name(tmp_path, text):
         read_split(path, ENTRIES)
     with pytest.raises(UnreadableError, match=r"gone\.json"):
         read_split(tmp_path / "gone.json", ENTRIES)
+
+
+def test_digests_are_taken_of_every_file_and_of_each_once(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"a")
+    (tmp_path / "b.png").write_bytes(b"b")
+    listed = [Entry(tmp_path / name, "c", name, "", "") for name in ("a.png", "b.png", "a.png")]
+    told = []
+    found = digested(listed, lambda *what: told.append(what))
+    assert [one.sha256 for one in found] == [file_digest(one.path) for one in listed]
+    assert told[-1] == ("reading files", 2, 3)
+    assert digested(found) == found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import product
 
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamperscope import attacks, phantom
+from tamperscope.attacks import cubes
 from tamperscope.errors import AttackError
 from tamperscope.records import Volume
 
@@ -41,6 +44,21 @@ DONOR = phantom.chest((8, 48, 48), (3.0, 5.0, 5.0), np.random.default_rng(8))
 LOCAL = attacks.local((DONOR,))
 BENIGN = attacks.benign()
 EVERY = LOCAL | BENIGN
+CHAINS = {
+    name: attacks.Chain(tuple(EVERY[step] for step in name.split("+")))
+    for name in (
+        "ct-gan-blend-remove+regrain",
+        "nodule-solid+compress-jpeg2000+window-8bit",
+        "crop+inpaint-tv+resize",
+        "intensity+crop",
+        "denoise-iterative+add-noise",
+    )
+}
+MOVES_THE_GRID = {"crop"}
+DRAWS_ON_A_PART = {"annotation"}
+
+IN_MILLIMETRES = {name for name in LOCAL if "marker" not in name} | {"kernel-change-sharpen", "kernel-change-soften"}
+CT_ONLY = {name for name in EVERY if name.startswith(("ct-gan", "nodule", "kernel-change"))}
 
 every_attack = pytest.mark.parametrize("attack", EVERY.values(), ids=EVERY.keys())
 every_volume = pytest.mark.parametrize("volume", VOLUMES.values(), ids=VOLUMES.keys())
@@ -59,26 +77,42 @@ def check(attack: attacks.Attack, volume: Volume, seed: int, at: tuple[int, int,
     forged = forgery.volume.voxels
     assert np.array_equal(volume.voxels, before), "the input was changed"
 
-    assert forged.shape == volume.voxels.shape
     assert forged.dtype == np.float32
-    assert np.array_equal(forgery.volume.affine, volume.affine)
     assert np.isfinite(forged).all()
+    if volume.sources and len(volume.sources) == len(before):
+        assert len(forgery.volume.sources) == len(forgery.volume.sop_instance_uids) == len(forged)
     if np.array_equal(before, np.rint(before)):
         assert np.array_equal(forged, np.rint(forged)), "whole numbers became fractions"
+    check_grid(attack, volume, forgery.volume)
 
-    assert forgery.mask.shape == volume.shape
+    assert forgery.mask.shape == forgery.volume.shape
     assert forgery.mask.dtype == bool
+    twin = attack.twin(volume, params) if isinstance(attack, attacks.Chain) else volume
     if attack.benign:
         assert not forgery.mask.any()
     else:
-        assert np.array_equal(forgery.mask, forged != before)
+        assert np.array_equal(forgery.mask, forged != twin.voxels)
 
     record = json.loads(json.dumps(forgery.record, allow_nan=False))
     assert record == {"attack": attack.name, "input": volume.digest, "params": params}
     replayed = attack.apply(volume, record["params"])
     assert np.array_equal(replayed.volume.voxels, forged)
+    assert np.array_equal(replayed.volume.affine, forgery.volume.affine)
     assert np.array_equal(replayed.mask, forgery.mask)
     assert replayed.volume.digest == forgery.volume.digest
+
+
+def check_grid(attack: attacks.Attack, before: Volume, after: Volume) -> None:
+    """The grid stays, or what is left of it keeps its place in the patient."""
+    if not MOVES_THE_GRID & set(attack.name.split("+")):
+        assert after.shape == before.shape
+        assert np.array_equal(after.affine, before.affine)
+        return
+    np.testing.assert_allclose(after.affine[:3, :3], before.affine[:3, :3])
+    corners = np.array([[0, 0, 0, 1], [*(n - 1 for n in after.shape), 1]]).T
+    first, last = (np.linalg.inv(before.affine) @ after.affine @ corners).T[:, :3]
+    assert (first > -1e-6).all()
+    assert (last < np.array(before.shape) - 1 + 1e-6).all()
 
 
 @every_volume
@@ -86,6 +120,54 @@ def check(attack: attacks.Attack, volume: Volume, seed: int, at: tuple[int, int,
 def test_it_replays_and_tells_the_truth_about_what_it_changed(attack, volume):
     for seed, at in enumerate(places(volume)):
         check(attack, volume, seed, at)
+
+
+@pytest.mark.parametrize("name", ["coarse", "one slice", "tiny", "constant", "radiograph"])
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS.keys())
+def test_so_does_a_chain(chain, name):
+    for seed, at in enumerate(places(VOLUMES[name])):
+        check(chain, VOLUMES[name], seed, at)
+
+
+def test_records_replay_in_another_process(tmp_path):
+    volume = VOLUMES["fine"]
+    written, expected = [], []
+    for name, attack in (EVERY | CHAINS).items():
+        forgery = attack.apply(volume, attack.sample(volume, np.random.default_rng(11), (7, 32, 24)))
+        written.append(dict(forgery.record))
+        expected.append(f"{name} {forgery.volume.digest} {int(forgery.mask.sum())}")
+    np.save(tmp_path / "voxels.npy", volume.voxels)
+    np.save(tmp_path / "donor.npy", DONOR.voxels)
+    (tmp_path / "records.json").write_text(json.dumps(written))
+    run = subprocess.run(
+        [sys.executable, "-c", REPLAY, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.splitlines() == expected
+
+
+REPLAY = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from tamperscope import attacks
+from tamperscope.records import Volume, voxel_digest
+
+folder = Path(sys.argv[1])
+
+def load(name, k, j, i):
+    voxels = np.load(folder / name)
+    affine = np.array([[0, 0, i, 0], [0, j, 0, 0], [k, 0, 0, 0], [0, 0, 0, 1.0]])
+    return Volume(voxels, affine, "CT", digest=voxel_digest(voxels))
+
+volume, donor = load("voxels.npy", 1.0, 0.7, 0.7), load("donor.npy", 3.0, 5.0, 5.0)
+known = attacks.local((donor,)) | attacks.benign()
+for record in json.loads((folder / "records.json").read_text()):
+    assert record["input"] == volume.digest
+    steps = tuple(known[name] for name in record["attack"].split("+"))
+    attack = attacks.Chain(steps) if len(steps) > 1 else steps[0]
+    forgery = attack.apply(volume, record["params"])
+    print(record["attack"], forgery.volume.digest, int(forgery.mask.sum()))
+"""
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -111,7 +193,7 @@ def test_a_local_attack_changes_something_and_leaves_most_alone(name):
     assert all(mask.mean() < 0.5 for mask in masks)
 
 
-@pytest.mark.parametrize("name", sorted(BENIGN))
+@pytest.mark.parametrize("name", sorted(set(BENIGN) - MOVES_THE_GRID - DRAWS_ON_A_PART))
 def test_a_benign_change_reaches_the_whole_picture(name):
     volume = VOLUMES["coarse"]
     forged = BENIGN[name].apply(volume, BENIGN[name].sample(volume, np.random.default_rng(2))).volume
@@ -142,3 +224,21 @@ def test_names_are_their_keys_and_differ_between_local_and_benign():
     assert not any(attack.benign for attack in LOCAL.values())
     assert all(attack.benign for attack in BENIGN.values())
     assert set(LOCAL) - set(attacks.local()) == {"splice"}, "only splice needs a donor"
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_a_volume_that_an_attack_cannot_mean_is_refused_before_it_is_forged(name):
+    attack = EVERY[name]
+    cubes.require(VOLUMES["coarse"], attack)
+    with pytest.raises(AttackError, match="colour"):
+        cubes.require(replace(COARSE, voxels=np.zeros((2, 8, 8, 3), np.float32)), attack)
+    for volume, refused in (
+        (replace(COARSE, geometry="none"), attack.name in IN_MILLIMETRES),
+        (VOLUMES["tiny"], attack.name in IN_MILLIMETRES),
+        (replace(COARSE, modality="DX"), attack.name in CT_ONLY),
+    ):
+        if refused:
+            with pytest.raises(AttackError, match=attack.name):
+                cubes.require(volume, attack)
+        else:
+            cubes.require(volume, attack)

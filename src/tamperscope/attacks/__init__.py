@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 from tamperscope.attacks.add_noise import AddNoise
+from tamperscope.attacks.annotation import Annotation
 from tamperscope.attacks.attack import Attack
 from tamperscope.attacks.blur_regrain import BlurRegrain
+from tamperscope.attacks.chain import Chain
 from tamperscope.attacks.compress import Compress
 from tamperscope.attacks.copy_move import CopyMove
+from tamperscope.attacks.crop import Crop
 from tamperscope.attacks.ct_gan_blend import CtGanBlend
 from tamperscope.attacks.denoise import Denoise
 from tamperscope.attacks.inpaint import Inpaint
+from tamperscope.attacks.intensity import Intensity
+from tamperscope.attacks.kernel_change import KernelChange
+from tamperscope.attacks.marker import Marker
 from tamperscope.attacks.nodule import Nodule
+from tamperscope.attacks.poisson import Poisson
+from tamperscope.attacks.regrain import Regrain
 from tamperscope.attacks.resample_paste import ResamplePaste
 from tamperscope.attacks.resample_whole import ResampleWhole
+from tamperscope.attacks.resize import Resize
+from tamperscope.attacks.resize_finding import ResizeFinding
 from tamperscope.attacks.splice import Splice
+from tamperscope.attacks.window_8bit import Window8bit
 from tamperscope.records import Volume
 
 __all__ = [
     "AddNoise",
+    "Annotation",
     "Attack",
     "BlurRegrain",
+    "Chain",
     "Compress",
     "CopyMove",
+    "Crop",
     "CtGanBlend",
     "Denoise",
     "Inpaint",
+    "Intensity",
+    "KernelChange",
+    "Marker",
     "Nodule",
+    "Poisson",
+    "Regrain",
     "ResamplePaste",
     "ResampleWhole",
+    "Resize",
+    "ResizeFinding",
     "Splice",
+    "Window8bit",
     "benign",
     "local",
 ]
@@ -42,8 +64,24 @@ def local(donors: tuple[Volume, ...] = ()) -> dict[str, Attack]:
         ResamplePaste(),
         BlurRegrain(),
         Inpaint(),
+        Inpaint("harmonic"),
+        Inpaint("median"),
+        Inpaint("tv"),
+        Inpaint("biharmonic"),
+        Inpaint("patchmatch"),
         CopyMove(),
+        Poisson(),
         Nodule(),
+        Nodule("solid"),
+        Nodule("part-solid"),
+        Nodule("spiculated"),
+        ResizeFinding("enlarge"),
+        ResizeFinding("shrink"),
+        Intensity(),
+        Marker("erase"),
+        Marker("draw"),
+        Marker("replace"),
+        Regrain(),
         *([Splice(donors)] if donors else []),
     ]
     return {attack.name: attack for attack in attacks}
@@ -51,5 +89,20 @@ def local(donors: tuple[Volume, ...] = ()) -> dict[str, Attack]:
 
 def benign() -> dict[str, Attack]:
     """Changes of the whole picture that no detector may call tampering, by name."""
-    attacks: list[Attack] = [Denoise(), AddNoise(), ResampleWhole(), Compress()]
+    attacks: list[Attack] = [
+        Denoise(),
+        Denoise("iterative"),
+        AddNoise(),
+        KernelChange("sharpen"),
+        KernelChange("soften"),
+        ResampleWhole(),
+        Resize(),
+        Crop(),
+        Window8bit(),
+        Compress(),
+        Compress("jpeg"),
+        Compress("jpeg2000"),
+        Compress("jpeg-ls"),
+        Annotation(),
+    ]
     return {attack.name: attack for attack in attacks}

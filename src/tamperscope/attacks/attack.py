@@ -16,6 +16,10 @@ class Attack(Protocol):
 
     `sample` draws every choice, also the seed of any noise, into a JSON record; `apply` then does nothing that the
     record does not say, so ``apply(volume, record)`` replays bit for bit.
+
+    An attack that cannot work everywhere may also have ``modalities`` (a tuple; empty: any) and ``box_mm`` (the
+    smallest side in the slice plane that it needs; 0: it does not work in millimetres). `cubes.require` reads them
+    before a user's volume is forged; `apply` itself does what it can in any volume.
     """
 
     @property

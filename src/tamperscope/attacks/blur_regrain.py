@@ -20,6 +20,7 @@ class BlurRegrain:
 
     name: str = "blur-regrain"
     benign: bool = False
+    box_mm: float = 12.0
 
     def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
         """Centre (k, j, i), size in mm, filter and its width in voxels, window and grain."""

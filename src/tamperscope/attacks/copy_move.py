@@ -20,6 +20,7 @@ class CopyMove:
 
     name: str = "copy-move"
     benign: bool = False
+    box_mm: float = 14.0
 
     def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
         """Centre and source (k, j, i), size in mm, mirror, angle in degrees, order, window, level and grain."""

@@ -39,6 +39,8 @@ class CtGanBlend:
 
     mode: Literal["inject", "remove"]
     benign: bool = False
+    modalities: tuple[str, ...] = ("CT",)
+    box_mm: float = BOX_MM
 
     @property
     def name(self) -> str:
@@ -85,7 +87,7 @@ class CtGanBlend:
         pasted[box] = np.maximum(cubes.resize(imagined, cube.shape, order), -1000.0)
         voxels = volume.voxels.copy()
         noise = cubes.grain(volume, where, params)
-        voxels[where] = self._touch_up(pasted[where] + noise, pasted[where], volume.voxels[where])
+        voxels[where] = touch_up(self.mode, pasted[where] + noise, pasted[where], volume.voxels[where])
         return finish(volume, voxels, self.name, params, benign=self.benign)
 
     def _imagine(self, volume: Volume, context: FloatArray, params: Mapping[str, Any]) -> FloatArray:
@@ -113,15 +115,18 @@ class CtGanBlend:
             dtype=np.float32,
         )
 
-    def _touch_up(self, noisy: FloatArray, clean: FloatArray, original: FloatArray) -> FloatArray:
-        """The published blends; ``clean`` is the scan after the paste, ``noisy`` the same with noise."""
-        if self.mode == "remove":
-            weight = cubes.window("dome", original.shape)
-            return weight * noisy + (1.0 - weight) * original
-        dense = 1.0 / (1.0 + np.exp(np.clip(-(clean - WATER_LINE_HU) / WATER_LINE_WIDTH_HU, -30, 30)))
-        weight = (dense * cubes.window("gauss", original.shape)).astype(np.float32)
-        blend: FloatArray = np.maximum(weight * noisy + (1.0 - weight) * original, original)
-        return blend
+
+def touch_up(
+    mode: Literal["inject", "remove"], noisy: FloatArray, clean: FloatArray, original: FloatArray
+) -> FloatArray:
+    """The published blends; ``clean`` is the scan after the paste, ``noisy`` the same with noise."""
+    if mode == "remove":
+        weight = cubes.window("dome", original.shape)
+        return weight * noisy + (1.0 - weight) * original
+    dense = 1.0 / (1.0 + np.exp(np.clip(-(clean - WATER_LINE_HU) / WATER_LINE_WIDTH_HU, -30, 30)))
+    weight = (dense * cubes.window("gauss", original.shape)).astype(np.float32)
+    blend: FloatArray = np.maximum(weight * noisy + (1.0 - weight) * original, original)
+    return blend
 
 
 def _noise_place(volume: Volume, near: cubes.Triple, rng: np.random.Generator) -> cubes.Triple:

@@ -6,14 +6,15 @@ moved inside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, SupportsInt, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
 from tamperscope import anatomy
+from tamperscope.attacks.attack import Attack
 from tamperscope.errors import AttackError
 from tamperscope.records import JSON, FloatArray, MaskArray, Volume
 
@@ -29,16 +30,131 @@ GRAINS = ("none", "white", "soft", "copied", "residual", "spectrum")
 WINDOWS = ("hard", "gauss", "dome", "tukey", "ellipsoid")
 
 
+REGIONS = ("lungs", "bones", "body")
+"""Where `place_in` can look. Lungs and bones are found in CT only."""
+
+
+def require(volume: Volume, attack: Attack) -> None:
+    """Refuse, with the reason, a volume in which ``attack`` (or a step of a `chain.Chain`) cannot mean anything.
+
+    Raises:
+        AttackError: a colour picture, another modality than the attack is made for, no pixel spacing where it works
+            in millimetres, or a picture smaller than its box in the slice plane. A stack that is thinner than the
+            box is forged in the slices that it has.
+    """
+    for step in getattr(attack, "steps", (attack,)):
+        _require(volume, step.name, getattr(step, "modalities", ()), getattr(step, "box_mm", 0.0))
+
+
+def _require(volume: Volume, name: str, modalities: Collection[str], box_mm: float) -> None:
+    if volume.voxels.ndim != 3:
+        raise AttackError(f"{name} cannot forge a colour picture {volume.voxels.shape}", hint="save it as grey")
+    if modalities and volume.modality not in modalities:
+        raise AttackError(
+            f"{name} is made for {', '.join(modalities)}, this is {volume.modality}",
+            hint="choose another attack, or state the modality if the file does not",
+        )
+    if not box_mm:
+        return
+    if volume.geometry == "none":
+        raise AttackError(
+            f"{name} works in millimetres, and the picture states no pixel spacing",
+            hint="state the spacing, or choose an attack that works in pixels",
+        )
+    sides = [n * mm for n, mm in zip(volume.shape[1:], volume.spacing_mm[1:], strict=True)]
+    if min(sides) < box_mm:
+        raise AttackError(
+            f"{name} needs {box_mm:g} x {box_mm:g} mm in the slice plane, the picture is"
+            f" {sides[0]:.1f} x {sides[1]:.1f} mm",
+            hint="choose a series with a larger field of view, or another attack",
+        )
+
+
+def check_inside_body(volume: Volume, at: Triple) -> None:
+    """Refuse a place that a user gave and that shows no patient. Where no body is found at all, any place will do.
+
+    In coarse pictures a lung may be cut open and lost to the body; so what has body on both sides, along its row or its
+    column, is inside as well.
+
+    Raises:
+        AttackError: ``at`` (k, j, i) lies outside the volume, or further than a few pixels outside the body.
+    """
+    k, j, i = _inside(volume, at)
+    found = ndimage.binary_dilation(body(volume.slab(k, k + 1))[0], iterations=anatomy.STEP)
+    if found[j, i] or any(line[:n].any() and line[n:].any() for line, n in ((found[j], i), (found[:, i], j))):
+        return
+    if found.any():
+        rows, columns = (np.flatnonzero(found.any(axis=axis)) for axis in (1, 0))
+        hint = f"in slice {k} it spans rows {rows[0]} to {rows[-1]} and columns {columns[0]} to {columns[-1]}"
+    else:
+        slices = np.flatnonzero(body(volume).any(axis=(1, 2)))
+        if slices.size == 0:
+            return
+        hint = f"slice {k} shows none; slices {slices[0]} to {slices[-1]} do"
+    raise AttackError(f"the place {(k, j, i)} lies outside the body", hint=hint)
+
+
+def body(volume: Volume) -> MaskArray:
+    """(D, H, W): the patient of a CT; of any other picture what is not air (`anatomy.tissue`)."""
+    if volume.modality == "CT":
+        return anatomy.body(volume.luminance)
+    return anatomy.tissue(-volume.luminance if volume.photometric == "MONOCHROME1" else volume.luminance)
+
+
 def choose_place(volume: Volume, rng: np.random.Generator, at: Triple | None) -> Triple:
-    """``at`` if it is inside, else a random voxel (k, j, i) of the lungs, else of the body, else of the picture."""
-    if at is not None:
-        return _inside(volume, at)
-    for find in (anatomy.lungs, anatomy.body):
-        place = _random_true(find(volume.luminance), rng)
-        if place is not None:
-            return place
-    k, j, i = (int(rng.integers(size)) for size in volume.shape)
-    return k, j, i
+    """``at`` if it is inside, else a random voxel (k, j, i) of a CT's lungs, else of the body, else of the picture."""
+    return _inside(volume, at) if at is not None else choose_places(volume, rng, 1)[0]
+
+
+def choose_places(volume: Volume, rng: np.random.Generator, count: int) -> list[Triple]:
+    """Several random voxels (k, j, i) of the kind that `choose_place` gives without ``at``."""
+    for name in ("lungs", "body") if volume.modality == "CT" else ("body",):
+        places = _random_true(_find(volume, name), rng, count)
+        if places:
+            return places
+    return anywhere(volume, rng, count)
+
+
+def anywhere(volume: Volume, rng: np.random.Generator, count: int) -> list[Triple]:
+    """Random voxels (k, j, i) of the whole grid."""
+    return [_triple(int(rng.integers(size)) for size in volume.shape) for _ in range(count)]
+
+
+def plain_place(volume: Volume, size: Triple, rng: np.random.Generator) -> Triple:
+    """A voxel whose surroundings of ``size`` hold noise and little else, to take grain from: the best of 40.
+
+    The less the residual's extremes exceed its median size, the fewer edges it holds. Air that the file clipped has no
+    residual, and comes last.
+    """
+
+    def edges(place: Triple) -> float:
+        residual = np.abs(_high_pass(volume.voxels[around(volume, place, size)]))
+        middle = float(np.median(residual))
+        return float(np.percentile(residual, 99.5)) / middle if middle > 0.0 else np.inf
+
+    return min(choose_places(volume, rng, 20) + anywhere(volume, rng, 20), key=edges)
+
+
+def place_in(volume: Volume, rng: np.random.Generator, region: str) -> Triple:
+    """A random voxel (k, j, i) of ``region``, one of `REGIONS`.
+
+    Raises:
+        AttackError: an unknown region, lungs or bones of what is no CT, or nothing of it in the volume.
+    """
+    if region not in REGIONS:
+        raise AttackError(f"unknown region {region!r}", hint=f"one of {', '.join(REGIONS)}")
+    if region != "body" and volume.modality != "CT":
+        raise AttackError(f"{region} are found in CT only, this is {volume.modality}", hint="choose body, or a place")
+    places = _random_true(_find(volume, region), rng, 1)
+    if not places:
+        raise AttackError(f"no {region} found in the volume {volume.shape}", hint="choose another region, or a place")
+    return places[0]
+
+
+def _find(volume: Volume, region: str) -> MaskArray:
+    if region == "body":
+        return body(volume)
+    return anatomy.lungs(volume.voxels) if region == "lungs" else anatomy.bones(volume.voxels)
 
 
 def _inside(volume: Volume, place: Triple) -> Triple:
@@ -49,11 +165,15 @@ def _inside(volume: Volume, place: Triple) -> Triple:
     return place
 
 
-def _random_true(mask: MaskArray, rng: np.random.Generator) -> Triple | None:
+def _random_true(mask: MaskArray, rng: np.random.Generator, count: int) -> list[Triple]:
     places = np.flatnonzero(mask)
     if places.size == 0:
-        return None
-    k, j, i = (int(x) for x in np.unravel_index(int(rng.choice(places)), mask.shape))
+        return []
+    return [_triple(np.unravel_index(int(rng.choice(places)), mask.shape)) for _ in range(count)]
+
+
+def _triple(numbers: Iterable[SupportsInt]) -> Triple:
+    k, j, i = (int(number) for number in numbers)
     return k, j, i
 
 
@@ -87,6 +207,25 @@ def around(volume: Volume, centre: Triple, size: Triple) -> tuple[slice, slice, 
     starts = [int(np.clip(c - s // 2, 0, max(n - s, 0))) for c, s, n in zip(centre, size, volume.shape, strict=True)]
     k, j, i = (slice(a, a + min(s, n)) for a, s, n in zip(starts, size, volume.shape, strict=True))
     return k, j, i
+
+
+def ball(volume: Volume, centre: Triple, radius_mm: float) -> tuple[tuple[slice, slice, slice], FloatArray]:
+    """The slices of a ball round ``centre``, cut where it leaves the volume, and the distance there in radii.
+
+    Unlike `around`, nothing is moved: distance 0 is at ``centre``, 1 on the surface.
+
+    Raises:
+        AttackError: ``centre`` lies outside the volume.
+    """
+    centre = _inside(volume, centre)
+    reach = [radius_mm / mm for mm in volume.spacing_mm]
+    where = tuple(
+        slice(max(int(np.ceil(c - r)), 0), min(int(np.floor(c + r)) + 1, n))
+        for c, r, n in zip(centre, reach, volume.shape, strict=True)
+    )
+    axes = [(np.arange(s.start, s.stop) - c) / r for s, c, r in zip(where, centre, reach, strict=True)]
+    k, j, i = np.meshgrid(*axes, indexing="ij", sparse=True)
+    return (where[0], where[1], where[2]), np.sqrt(k**2 + j**2 + i**2).astype(np.float32)
 
 
 def resize(cube: FloatArray, shape: tuple[int, ...], order: Order) -> FloatArray:

@@ -23,6 +23,7 @@ class ResamplePaste:
 
     name: str = "resample-paste"
     benign: bool = False
+    box_mm: float = 16.0
 
     def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
         """Centre (k, j, i), size in mm, zoom, shift in voxels, spline order, window and grain."""

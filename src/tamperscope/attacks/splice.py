@@ -21,6 +21,7 @@ class Splice:
     donors: tuple[Volume, ...] = ()
     name: str = "splice"
     benign: bool = False
+    box_mm: float = 14.0
 
     def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
         """Donor digest, centre here and source there (k, j, i), size in mm, order, window and grain.

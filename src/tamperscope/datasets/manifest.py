@@ -1,4 +1,4 @@
-"""Which file belongs to which patient, with its digest, and which part of a split the patient is in."""
+"""Which file belongs to which patient, with its digest, and which part of a split it is in."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from tamperscope.errors import InputError, UnreadableError
 
 Part = Literal["train", "calibrate", "test"]
 PARTS: tuple[Part, ...] = ("train", "calibrate", "test")
+Truth = Literal["authentic", "forged"]
+Place: TypeAlias = tuple[int, ...]
+Tick: TypeAlias = Callable[[str, int, int], None]
+"""What is being done, how many are done, and of how many: what a progress bar takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,22 @@ class Entry:
     series: str
     """Folder of the series below the patient, or empty."""
     sha256: str
+    """Of the file's bytes, hexadecimal; empty until `digested`."""
+    label: Truth = "authentic"
+    """Of the whole series or picture that the file belongs to; ``places`` and ``mask`` say where in it."""
+    generator: str = ""
+    """What made the forgery; empty for authentic ones, and where nobody says."""
+    mask: Path | None = None
+    """What was changed, zero where nothing was: a picture of this file's size, or a NIfTI of the whole series."""
+    places: tuple[Place, ...] = ()
+    """Centres of forgeries: (k, j, i) in the series, or (row, column) in this file."""
+    modality: str = ""
+    scanner: str = ""
+    """Manufacturer and model, where the file can be believed; else empty."""
+    grade: str = ""
+    """Severity of a disease as the set states it."""
+    part: str = ""
+    """Part of the split: as it was published, or as a manifest says; empty for none."""
 
 
 def digest(entries: Iterable[Entry]) -> str:
@@ -56,6 +76,21 @@ def file_digest(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise UnreadableError(f"cannot read {path}: {error.strerror}", hint="check the folder") from error
+
+
+def digested(entries: Iterable[Entry], tick: Tick | None = None) -> tuple[Entry, ...]:
+    """The same entries with the digests of their files; a file that stands twice is read once.
+
+    Raises:
+        UnreadableError: a file cannot be read.
+    """
+    known, listed = dict[Path, str](), tuple(entries)
+    for number, entry in enumerate(listed):
+        if tick is not None:
+            tick("reading files", number, len(listed))
+        if entry.path not in known:
+            known[entry.path] = file_digest(entry.path)
+    return tuple(replace(entry, sha256=known[entry.path]) for entry in listed)
 
 
 def by_rotation(patients: Iterable[str], rotation: tuple[Part, ...]) -> dict[str, Part]:

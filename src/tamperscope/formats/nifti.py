@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import nibabel as nib
@@ -125,7 +124,7 @@ def _header(data: bytes, source: str) -> Any:
         raise UnsupportedError(f"{source}: a NIfTI pair (.hdr and .img)", hint="convert it to one .nii file")
     # nibabel is not fully typed: its headers are Any here.
     kind: Any = nib.Nifti2Header if data[4:8] == b"n+2\0" else nib.Nifti1Header
-    return kind.from_fileobj(BytesIO(data[:HEAD]), check=False)
+    return kind(data[: kind.sizeof_hdr], check=False)  # extensions may lie beyond the head that was inflated
 
 
 def _shape(header: Any, source: str, limits: Limits) -> tuple[int, int, int]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from tamperscope.errors import WeightsError
 from tamperscope.preprocess import CHANNELS
@@ -31,24 +33,48 @@ def to_onnx(net: nn.Module, path: Path) -> float:
     net = net.cpu().eval()
     example = torch.randn(1, CHANNELS, 128, 160, generator=torch.Generator().manual_seed(0))
     rows, columns = torch.export.Dim("rows", min=4, max=512), torch.export.Dim("columns", min=4, max=512)
-    shapes = {"x": {2: 8 * rows, 3: 8 * columns}}
+    write(net, path, {"channels": example}, "logits", {"x": {2: 8 * rows, 3: 8 * columns}})
+    return _difference(net, path)
+
+
+def write(
+    net: nn.Module, path: Path, inputs: Mapping[str, Tensor], output: str, shapes: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``net``, in evaluation mode on the CPU, as ONNX with large weights in half precision.
+
+    Args:
+        net: Its ``forward`` takes the inputs in this order and gives one tensor.
+        path: The file.
+        inputs: An example of each input by its name in the file.
+        output: Name of the answer.
+        shapes: Axes that stay free, by argument of ``forward``, as `torch.export` takes them.
+
+    Raises:
+        WeightsError: torch exports nothing.
+    """
     with warnings.catch_warnings():
         # The exporter warns of its own future; none of it concerns the file.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             net,
-            (example,),
+            tuple(inputs.values()),
             dynamo=True,
-            dynamic_shapes=shapes,
-            input_names=["channels"],
-            output_names=["logits"],
+            dynamic_shapes=dict(shapes) if shapes else None,
+            input_names=list(inputs),
+            output_names=[output],
             verbose=False,
         )
     if program is None:
         raise WeightsError(f"torch exported nothing to {path}", hint="install the versions of the extra 'train'")
     program.save(str(path), external_data=False)
-    onnx.save(_halved(onnx.load(path)), path)
-    return _difference(net, path)
+    onnx.save(_halved(_bare(onnx.load(path))), path)
+
+
+def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model without the exporter's notes, which name the source files of the machine it ran on."""
+    for part in (model.graph, *model.graph.node):
+        del part.metadata_props[:]
+    return model
 
 
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,0 +1,91 @@
+"""How strong is the trace that each attack leaves, what does a forgery cost, and what does it look like?
+
+    python experiments/forge/strength.py --data DIR
+
+Forges places in the lungs of the authentic patients of the part "test" (experiments/ct_local/split.json);
+prints a row an attack: AUROC of `evaluate.probe` against the untouched twins, seconds a forgery on one core, and peak
+memory above the volume itself. The table goes to strength.json beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+from tamperscope import anatomy, attacks
+from tamperscope.attacks import Attack
+from tamperscope.datasets import ct_authentic, manifest
+from tamperscope.evaluate import probe
+from tamperscope.records import JSON, Volume
+
+HERE = Path(__file__).parent
+SPLIT = HERE.parent / "ct_local" / "split.json"
+AROUND = 16
+"""Slices on each side of the place that are kept."""
+MEBIBYTE = 2**20
+
+
+def main() -> None:
+    options = arguments()
+    entries = ct_authentic.entries(options.data / "ct-authentic")
+    parts = manifest.read_split(SPLIT, entries)
+    volumes = list(ct_authentic.volumes([entry for entry in entries if parts[entry.patient] == "test"]))
+    places = [(who, volume, np.flatnonzero(anatomy.lungs(volume.voxels))) for who, volume in volumes]
+    usable = [one for one in places if one[2].size]
+    print("| attack | forgeries | probe AUROC | seconds | peak MiB |\n|---|---|---|---|---|")
+    table: dict[str, JSON] = {}
+    for name, attack in every(volumes).items():
+        table[name] = row = measure(attack, usable, options.count)
+        print(f"| {name} | {' | '.join(str(value) for value in row.values())} |", flush=True)
+    (HERE / "strength.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+def every(volumes: list[tuple[str, Volume]]) -> dict[str, Attack]:
+    """All attacks that work on a chest CT; the last patient gives the pieces of splices."""
+    found = attacks.local((volumes[-1][1],)) | attacks.benign()
+    return {name: attack for name, attack in found.items() if "CT" in (getattr(attack, "modalities", ()) or ("CT",))}
+
+
+def measure(attack: Attack, usable: list[tuple[str, Volume, np.ndarray]], count: int) -> dict[str, JSON]:
+    rng = np.random.default_rng(5)
+    forged, twins, patients, seconds = [], [], [], []
+    for n in range(count):
+        who, volume, lung = usable[n % len(usable)]
+        k, row, column = (int(x) for x in np.unravel_index(int(rng.choice(lung)), volume.shape))
+        first = max(k - AROUND, 0)
+        twin = volume.slab(first, k + AROUND + 1)
+        place = (k - first, row, column)
+        started = time.perf_counter()
+        made = attack.apply(twin, attack.sample(twin, rng, place)).volume
+        seconds.append(time.perf_counter() - started)
+        if made.shape == twin.shape:
+            forged.append(probe.features(made, place))
+            twins.append(probe.features(twin, place))
+            patients.append(who)
+    tracemalloc.start()
+    attack.apply(twin, attack.sample(twin, rng, place))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    area = probe.strength(forged, twins, patients) if forged and not attack.benign else None
+    return {
+        "forgeries": count,
+        "probe_auroc": None if area is None else round(area, 3),
+        "seconds": round(float(np.median(seconds)), 3),
+        "peak_mib": round(peak / MEBIBYTE, 1),
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=40, help="forgeries of each attack")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""``tamperscope datasets``: which data sets can be read, is all of one there, and a split of it without leaks."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamperscope.commands.terminal import USAGE_ERROR, progress
+
+if TYPE_CHECKING:
+    from tamperscope.datasets.dataset import Dataset, Findings
+    from tamperscope.datasets.manifest import Entry, Part
+    from tamperscope.records import JSON
+
+app = typer.Typer(name="datasets", help="Public data sets: list, check, split without leaks.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the data set, see `tamperscope datasets list`.", metavar="NAME")]
+Folder = Annotated[Path, typer.Argument(help="Folder of the data set; of a manifest, the file.", metavar="FOLDER")]
+
+
+@app.command("list")
+def list_(
+    json: Annotated[bool, typer.Option("--json", help="Print all facts as JSON, the traps too.")] = False,
+) -> None:
+    """List the data sets that can be read: where each is from, its licence, and whether its reader met real files."""
+    from dataclasses import asdict
+
+    from tamperscope.datasets import readers
+
+    facts = [reader.FACTS for reader in readers().values()]
+    if json:
+        typer.echo(jsonlib.dumps([asdict(one) for one in facts], indent=2, ensure_ascii=False))
+        return
+    header = ("name", "modality", "patients", "licence", "generators", "checked against")
+    rows = [
+        (one.name, one.modality, one.patients, one.licence, ", ".join(one.generators) or "none", one.checked_against)
+        for one in facts
+    ]
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command()
+def check(name: Name, folder: Folder) -> None:
+    """Is the data set complete? Counts what is there, says what is missing, and warns of its traps.
+
+    Exit codes: 0 complete; 2 something is missing, a manifest leaks, or nothing could be read.
+    """
+    with _told():
+        reader = _reader(name)
+        findings = reader.check(folder)
+    _tell(reader, folder, findings)
+    raise typer.Exit(0 if findings.complete else USAGE_ERROR)
+
+
+@app.command()
+def manifest(
+    name: Name,
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: manifest.csv or manifest.parquet.")],
+    split: Annotated[
+        str, typer.Option(help="patient, generator=NAME (hold it out), scanner=NAME (hold it out), or published.")
+    ] = "patient",
+    parts: Annotated[
+        str, typer.Option(help="Share of the patients in each part.")
+    ] = "train=0.7,calibrate=0.1,test=0.2",
+    seed: Annotated[int, typer.Option(min=0, help="Of the shuffle: the same seed gives the same split.")] = 0,
+    pixels: Annotated[
+        bool, typer.Option("--pixels/--no-pixels", help="Look for near-duplicate pictures across parts.")
+    ] = True,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Write the manifest although the split leaks.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Split a data set by patient and write the manifest, unless a patient, file or picture is in two parts.
+
+    Exit codes: 0 written; 2 nothing could be read, the split leaks, or a wrong call.
+    """
+    from tamperscope.datasets import leaks, table
+
+    with _told(), progress(silent=quiet) as tick:
+        table.check_target(out)
+        reader, shares = _reader(name), _shares(parts)
+        listed = reader.entries(folder, tick)
+        divided = _divided(listed, split, shares, seed)
+        found = leaks.check(divided, allow_leaks=allow_leaks, pixels=pixels, tick=tick)
+        about: dict[str, JSON] = {
+            "dataset": name,
+            "split": split,
+            "parts": {} if split == "published" else {str(part): share for part, share in shares.items()},
+            "seed": seed,
+            "leaks": len(found),
+            "pixels_compared": pixels,
+        }
+        base = table.read(folder).root if reader.FACTS.name == table.FACTS.name else folder
+        proof = table.write(out, divided, base, about)
+    for leak in found:
+        typer.echo(f"leak: {_visible(str(leak))}", err=True)
+    if not quiet:
+        for line in _counted(divided):
+            typer.echo(line)
+        typer.echo(f"{_visible(str(out))}  sha256 of the rows {proof}")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the project as one line on standard error, and exit code 2."""
+    from tamperscope.errors import TamperscopeError
+
+    try:
+        yield
+    except TamperscopeError as error:
+        typer.echo(f"tamperscope: {_visible(str(error))}", err=True)
+        raise typer.Exit(USAGE_ERROR) from error
+
+
+def _visible(text: str) -> str:
+    from tamperscope.report import words
+
+    return words.visible(text)
+
+
+def _reader(name: str) -> Dataset:
+    from tamperscope.datasets import readers
+    from tamperscope.errors import UsageError
+
+    known = readers()
+    if name not in known:
+        raise UsageError(f"no data set is called {name!r}", hint=f"there are {', '.join(known)}")
+    return known[name]
+
+
+def _shares(text: str) -> dict[Part, float]:
+    """``train=0.8,test=0.2`` to its shares."""
+    from tamperscope.datasets.manifest import PARTS
+    from tamperscope.errors import UsageError
+
+    shares: dict[Part, float] = {}
+    for word in text.split(","):
+        key, _, value = word.strip().partition("=")
+        part = next((part for part in PARTS if part == key), None)
+        try:
+            share = float(value)
+        except ValueError:
+            share = 0.0
+        if part is None or part in shares or not 0 < share < float("inf"):
+            raise UsageError(
+                f"--parts {text}: {word.strip()!r} is no share of a part",
+                hint=f"say {','.join(f'{name}=0.5' for name in PARTS[::2])}; the parts are {', '.join(PARTS)}",
+            )
+        shares[part] = share
+    return shares
+
+
+def _divided(listed: tuple[Entry, ...], split: str, shares: dict[Part, float], seed: int) -> tuple[Entry, ...]:
+    from tamperscope.datasets import splits
+    from tamperscope.errors import UsageError
+
+    kind, _, held_out = split.partition("=")
+    if split == "patient":
+        return splits.by_patient(listed, shares, seed)
+    if split == "published":
+        return splits.published(listed)
+    if kind == "generator" and held_out:
+        return splits.without_generator(listed, held_out, shares, seed)
+    if kind == "scanner" and held_out:
+        return splits.without_scanner(listed, held_out, shares, seed)
+    raise UsageError(f"unknown split {split!r}", hint="use patient, published, generator=NAME or scanner=NAME")
+
+
+def _counted(divided: Iterable[Entry]) -> Iterator[str]:
+    """One line a part: patients, and files by label."""
+    from tamperscope.datasets.manifest import PARTS
+
+    listed = tuple(divided)
+    for part in (*PARTS, ""):
+        inside = [entry for entry in listed if entry.part == part]
+        if not inside:
+            continue
+        forged = sum(entry.label == "forged" for entry in inside)
+        patients = len({entry.patient for entry in inside})
+        real = len(inside) - forged
+        yield f"{part or 'left out':<10} {patients:>6} patients  {real:>7} authentic  {forged:>7} forged files"
+
+
+def _tell(reader: Dataset, folder: Path, findings: Findings) -> None:
+    facts = reader.FACTS
+    lines = [
+        f"{facts.title} in {folder}",
+        f"layout      {findings.layout}",
+        f"files       {findings.files:,}: {findings.authentic:,} authentic, {findings.forged:,} forged",
+        f"patients    {findings.patients:,} ({facts.patient_key})",
+    ]
+    lines += [f"generators  {', '.join(findings.generators)}"] if findings.generators else []
+    lines += [f"scanners    {', '.join(findings.scanners)}"] if findings.scanners else []
+    lines += [f"note        {note}" for note in findings.notes]
+    lines += [f"trap        {trap}" for trap in facts.traps]
+    lines += [f"licence     {facts.licence}", f"reader      checked against {facts.checked_against}"]
+    for line in lines:
+        typer.echo(_visible(line))
+    for what in findings.missing:
+        typer.echo(f"missing     {_visible(what)}", err=True)
+    for leak in findings.leaks:
+        typer.echo(f"leak        {_visible(leak)}", err=True)
+    if findings.missing:
+        typer.echo(_visible(f"incomplete; where to get it: {facts.source}"), err=True)
+    else:
+        typer.echo("complete, but it leaks" if findings.leaks else "complete")
