@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tamperscope.commands import datasets
+from tamperscope.commands import datasets, train
 from tamperscope.commands.doctor import doctor
 from tamperscope.commands.forge import forge
 from tamperscope.commands.forge_set import forge_set
@@ -27,6 +27,7 @@ app.command()(scan)
 app.command()(forge)
 app.command("forge-set")(forge_set)
 app.add_typer(datasets.app)
+app.add_typer(train.app)
 app.command()(doctor)
 
 

@@ -1,0 +1,155 @@
+"""``tamperscope train``: make the networks of generative attacks from one's own studies."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamperscope.commands.terminal import USAGE_ERROR, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from tamperscope.records import Volume
+
+    Tick = Callable[[str, int, int], None]
+
+app = typer.Typer(name="train", help="Train the networks of generative attacks. Needs the extra 'train'.")
+
+
+class Mode(StrEnum):
+    """What a network of CT-GAN does."""
+
+    INJECT = "inject"
+    REMOVE = "remove"
+
+
+@app.callback()
+def options() -> None:
+    """Train the networks of generative attacks. Needs the extra 'train'."""
+
+
+@app.command("ct-gan")
+def ct_gan(
+    studies: Annotated[list[Path], typer.Argument(help="Chest CT: files, folders, zips or DICOMDIRs.")],
+    mode: Annotated[Mode, typer.Option(help="Put nodules in, or take them out.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints, record, network and its Card.")],
+    marks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where nodules are: LIDC's XML, a folder of it, or CSV (k,j,i or x,y,z in mm, and series_uid)."
+        ),
+    ] = None,
+    drawn: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share of drawn nodules; 0 with marks and 1 without, if left out."),
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Filters of the first layers; 100 as published.")] = 16,
+    deepest: Annotated[int | None, typer.Option(min=1, help="Most filters of a layer; no limit as published.")] = None,
+    cubes: Annotated[int, typer.Option(min=2, help="Cubes to cut and turn.")] = 1500,
+    batch: Annotated[int, typer.Option(min=2, help="Cubes a step.")] = 32,
+    generator_rate: Annotated[float, typer.Option(min=0.0, help="As published if left out.")] = 2e-4,
+    discriminator_rate: Annotated[float, typer.Option(min=0.0, help="As published if left out.")] = 1e-6,
+    average: Annotated[
+        float, typer.Option(min=0.0, max=0.9999, help="Decay of a moving average of the weights; 0 as published.")
+    ] = 0.0,
+    steps: Annotated[int, typer.Option(min=1)] = 2000,
+    minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after so long, and export.")] = None,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; torch's own choice if left out.")] = None,
+    modality: Annotated[str | None, typer.Option(help="What NIfTI files are, which do not say it: CT.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Train one network of CT-GAN: a remover from any lungs, an injector from marked or drawn nodules.
+
+    The same command goes on with an interrupted run. Exit codes: 0 trained; 2 usage error, or nothing to train on.
+    """
+    from tamperscope.errors import TamperscopeError
+    from tamperscope.report import words
+
+    def say(line: str) -> None:
+        if not quiet:
+            typer.echo(line)
+
+    try:
+        training, run = _training()
+        share = drawn if drawn is not None else float(marks is None)
+        recipe = training.Recipe(
+            mode=mode.value,
+            width=width,
+            deepest=deepest,
+            cubes=cubes,
+            drawn_share=share,
+            batch=batch,
+            generator_rate=generator_rate,
+            discriminator_rate=discriminator_rate,
+            average=average,
+        )
+        budget = run.Budget(steps, minutes, save_every, seed)
+        with progress(silent=quiet) as bar:
+            tick: Tick = bar if bar is not None else lambda *_: None
+            volumes = _volumes(studies, modality, training.usable, tick)
+            sources = _marked(volumes, marks, training)
+            facts = {"volumes": len(volumes), "digests": [volume.digest for volume in volumes]}
+            path = training.train(sources, recipe, budget, out, facts, threads=threads, say=say, tick=tick)
+    except TamperscopeError as error:
+        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
+        raise typer.Exit(USAGE_ERROR) from error
+    say(words.visible(f"Network: {path}"))
+
+
+def _training() -> tuple[ModuleType, ModuleType]:
+    """The modules that need torch."""
+    from tamperscope.errors import MissingExtraError
+
+    try:
+        from tamperscope.train import ct_gan, run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError((error.name or "torch").partition(".")[0], "train") from error
+    return ct_gan, run
+
+
+def _volumes(studies: list[Path], modality: str | None, usable: Callable[[Volume], bool], tick: Tick) -> list[Volume]:
+    """Every series that cubes can be cut from; what cannot be read is named and left out."""
+    from dataclasses import replace
+
+    from tamperscope import study
+    from tamperscope.decode import decode
+    from tamperscope.errors import InputError
+    from tamperscope.report import words
+
+    reading = study.read(studies)
+    for failure in reading.failed:
+        typer.echo(words.visible(f"left out  {failure.source}: {failure.error}"), err=True)
+    every = [series for one in reading.studies for series in one.series]
+    found = []
+    for number, series in enumerate(every):
+        tick("reading studies", number, len(every))
+        try:
+            volume = decode(series)
+        except InputError as error:
+            typer.echo(words.visible(f"left out  {series.instances[0].source}: {error}"), err=True)
+            continue
+        if modality and volume.format != "dicom":
+            volume = replace(volume, modality=modality.upper())
+        if usable(volume):
+            found.append(volume)
+    if not found:
+        raise InputError(
+            f"none of the {len(every)} series is a CT of at least 32 mm with known spacing", hint="give chest CT"
+        )
+    return found
+
+
+def _marked(volumes: list[Volume], marks: Path | None, training: ModuleType) -> list[object]:
+    if marks is None:
+        return [training.Source(volume) for volume in volumes]
+    from tamperscope.train import marks as reader
+
+    placed = reader.marks(marks, volumes)
+    return [training.Source(volume, places) for volume, places in zip(volumes, placed, strict=True)]

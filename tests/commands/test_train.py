@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tamperscope import phantom
+from tamperscope.commands import train
+
+NO_TORCH = "import sys; sys.modules['torch'] = None; from tamperscope.commands.train import app; app(sys.argv[1:])"
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(train.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "chest"
+    phantom.write_dicom(phantom.chest((20, 128, 128), (2.5, 2.5, 2.5), np.random.default_rng(1)), folder)
+    return folder
+
+
+def test_without_torch_it_says_what_to_install(chest, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", NO_TORCH, "ct-gan", "--mode", "remove", str(chest), "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "pip install 'tamperscope[train]'" in done.stderr
+
+
+def test_it_trains_either_mode_and_goes_on(chest, tmp_path):
+    pytest.importorskip("torch", reason="the extra [train] is not installed")
+    small = ("--width", 2, "--cubes", 4, "--batch", 2, "--steps", 1, "--out", tmp_path)
+    done = run("ct-gan", "--mode", "remove", chest, *small)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == f"Network: {tmp_path / 'ct-gan-remove.onnx'}"
+    card = json.loads((tmp_path / "ct-gan-remove.json").read_text())
+    assert card["training"]["volumes"] == 1
+    assert str(chest) not in json.dumps(card)
+
+    done = run("ct-gan", "--mode", "remove", chest, *small, "--steps", 2, "--quiet")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert json.loads((tmp_path / "ct-gan-remove.json").read_text())["training"]["steps"] == 2
+
+
+def test_it_trains_an_injector_from_marks(chest, tmp_path):
+    pytest.importorskip("torch", reason="the extra [train] is not installed")
+    marks = tmp_path / "marks.csv"
+    marks.write_text("k,j,i\n10,64,36\n")
+    small = ("--width", 2, "--cubes", 4, "--batch", 2, "--steps", 1, "--out", tmp_path / "run")
+    done = run("ct-gan", "--mode", "inject", chest, "--marks", marks, *small)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "run" / "ct-gan-inject.json").read_text())["training"]["recipe"]["drawn_share"] == 0
+
+
+def test_what_cannot_be_used_is_named(tmp_path):
+    pytest.importorskip("torch", reason="the extra [train] is not installed")
+    thin = tmp_path / "thin"
+    phantom.write_dicom(phantom.chest((2, 64, 64), (2.5, 4.0, 4.0)), thin)
+    done = run("ct-gan", "--mode", "remove", thin, "--out", tmp_path / "run")
+    assert done.exit_code == 2
+    assert "none of the 1 series is a CT of at least 32 mm" in done.stderr
+    done = run("ct-gan", "--mode", "remove", tmp_path / "nowhere", "--out", tmp_path / "run")
+    assert done.exit_code == 2
+    assert "nowhere" in done.stderr
