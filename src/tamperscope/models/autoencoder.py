@@ -120,7 +120,7 @@ def decoder(kind: str, width: int = WIDTH, latent: int = LATENT) -> Decoder:
 def _start(net: nn.Module) -> None:
     """Weights that keep the strength of a signal (He et al., ICCV 2015): without norms it fades in those of torch.
 
-    The second convolution of a residual block begins at zero, and does so still.
+    The second convolution of a residual block is zero by design, and is left alone.
     """
     for part in net.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and part.weight.detach().any():

@@ -30,7 +30,7 @@ class Settings:
     widths: tuple[int, int, int] = WIDTHS
     batch: int = 24
     """Cubes a step, one half of them with a nodule."""
-    rate: float = 1e-3
+    rate: float = 1.5e-3
     weight_decay: float = 0.01
     steps: int = STEPS
     """Over which the rate falls."""
