@@ -11,7 +11,7 @@ from tamperscope.models.jekyll import JOINT, REACH, translator  # noqa: E402
 def net():
     torch.manual_seed(0)
     made = translator(4).eval()
-    torch.nn.init.normal_(made.difference.weight, std=0.3)
+    torch.nn.init.normal_(made.last.weight, std=0.3)
     return made
 
 
@@ -30,16 +30,11 @@ def test_nothing_changes_far_from_the_joint(net, pictures):
     assert (rows[JOINT + REACH[1] :] == 0.0).all()
 
 
-def test_attention_is_a_share_and_faint_attention_is_none(net, pictures):
+def test_a_change_is_at_most_from_black_to_white_and_small_at_first(net, pictures):
+    torch.manual_seed(0)
     with torch.inference_mode():
-        attention, difference = net.where_and_what(pictures, torch.tensor([0, 1]))
-        torch.testing.assert_close(net(pictures, torch.tensor([0, 1])), attention * difference)
-        net.attention.bias.sub_(9.0)
-        faint, _ = net.where_and_what(pictures, torch.tensor([0, 1]))
-        net.attention.bias.add_(9.0)
-    assert 0.0 <= attention.min() <= attention.max() <= 1.0
-    assert difference.abs().max() <= 1.0
-    assert (faint == 0.0).all()
+        assert net(pictures, torch.tensor([0, 1])).abs().max() <= 1.0
+        assert translator(4).eval()(pictures, torch.tensor([0, 1])).abs().max() < 0.1
 
 
 def test_the_wanted_class_matters(net, pictures):

@@ -32,7 +32,7 @@ def test_judging_teaches_the_maker_and_not_the_critic():
     opponent = Opponent(5, 4, 1e-3)
     made = noise(2).requires_grad_()
     scores, features = opponent.judge(made, torch.tensor([1, 4]), np.random.default_rng(0))
-    assert len(scores) == len(features) == 3
+    assert len(scores) == len(features) + 1 == 4
     pleasing(scores).backward()
     assert made.grad.abs().sum() > 0.0
     assert all(held.grad is None for held in opponent.critic.parameters())

@@ -17,9 +17,9 @@ from tamperscope.records import JSON, Forgery, Volume
 
 TARGETS = ("healthy", "diseased")
 """What the network takes for 0 and 1: grades 0 and 1, and grades 3 and 4, of Kellgren and Lawrence."""
-LEAST_CHANGE = 1.0 / 255.0
-"""Of the way from black to white. Pixels that would change by less keep their value, so that the mask shows what was
-really altered: attention is never exactly zero everywhere, and interpolation rings."""
+LEAST_CHANGE = 2.0 / 255.0
+"""Of the way from black to white: two grey levels of eight bits. Pixels that would change by less keep their value, so
+that the mask shows what was really altered: no network gives exact zeros, and interpolation rings."""
 PACKAGED = Network("jekyll")
 
 

@@ -176,7 +176,7 @@ class Grained(nn.Module):
     def forward(self, x: Tensor, grain: Tensor) -> Tensor:
         """(N, C, h, w) and (N, grain, h, w) to (N, C, h, w)."""
         inner = functional.leaky_relu(pixel_norm(self.first(x)) + self.grain(grain), 0.2)
-        out: Tensor = functional.leaky_relu(x + pixel_norm(self.second(inner)), 0.2)
+        out: Tensor = functional.leaky_relu(x + self.second(inner), 0.2)
         return out
 
 
@@ -198,6 +198,7 @@ class Decoder(nn.Module):
         self.last = nn.Conv2d(full, FOLD**2, 3, padding=1)
         self.grain = Grain(full)
         nn.init.normal_(self.last.weight, std=0.005)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, coarse: Tensor, grain: Tensor) -> Tensor:
         """The pictures."""
@@ -217,7 +218,7 @@ class Decoder(nn.Module):
 
 def denoiser(grades: int = 5, width: int = 16) -> Denoiser:
     """The denoiser with the numbers of the published weights; ``width`` scales it (8 suits a quick trial)."""
-    return Denoiser(grades, 3 * width, (4 * width, 4 * width, 5 * width), 3 * width)
+    return Denoiser(grades, 3 * width, (4 * width, 4 * width, 4 * width), 3 * width)
 
 
 def decoder(width: int = 16) -> Decoder:

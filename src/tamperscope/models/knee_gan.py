@@ -31,7 +31,7 @@ class Steered(nn.Module):
         """(N, C, h, w), (N, latent) and (N, grain, h, w) to (N, C, h, w)."""
         scale, shift = self.steer(latent)[:, :, None, None].chunk(2, dim=1)
         inner = pixel_norm(self.first(x)) * (1.0 + scale) + shift + self.grain(grain)
-        inner = pixel_norm(self.second(functional.leaky_relu(inner, 0.2)))
+        inner = self.second(functional.leaky_relu(inner, 0.2))
         out: Tensor = functional.leaky_relu(x + inner, 0.2)
         return out
 
@@ -54,9 +54,9 @@ class Generator(nn.Module):
         self.styles = nn.Embedding(grades, latent)
         self.start = nn.Linear(latent, COARSE * COARSE)
         self.stem = nn.Conv2d(1 + FOLD**2, full, 3, padding=1)
-        self.to_half = nn.Conv2d(full, half, 4, stride=2, padding=1)
+        self.to_half = nn.Conv2d(full, half, 2, stride=2)
         self.at_half = Steered(half, latent, 1)
-        self.to_quarter = nn.Conv2d(half, quarter, 4, stride=2, padding=1)
+        self.to_quarter = nn.Conv2d(half, quarter, 2, stride=2)
         self.at_quarter = nn.ModuleList(Steered(quarter, latent, 1) for _ in range(2))
         self.from_quarter = nn.Conv2d(quarter, half, 1)
         self.again_half = Steered(half, latent, 1)
@@ -68,6 +68,7 @@ class Generator(nn.Module):
         self.grain = Grain(full)
         nn.init.zeros_(self.styles.weight)
         nn.init.normal_(self.last.weight, std=0.005)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, noise: Tensor, grain: Tensor, grades: Tensor) -> Tensor:
         """Pictures for noise round the mean of their grade."""
@@ -137,4 +138,4 @@ class Eigenpictures(nn.Module):
 
 def generator(grades: int = 5, latent: int = 64, width: int = 16) -> Generator:
     """The generator with the numbers of the published weights; ``width`` scales it (4 suits a quick trial)."""
-    return Generator(grades, latent, (width, 2 * width, 4 * width, 5 * width))
+    return Generator(grades, latent, (width, 2 * width, 7 * width // 2, 4 * width))

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from tamperscope.attacks.jekyll import LEAST_CHANGE
 from tamperscope.models.jekyll import CLASSES, SIDE, translator
 from tamperscope.train.adversarial import Opponent, descend, pleasing
 from tamperscope.train.knees import Knees
 from tamperscope.train.rate import set_rate
 from tamperscope.train.run import follow
 
-STEPS = 2000
+STEPS = 2500
 """About what twelve minutes on one core are enough for."""
 GRADES: tuple[tuple[int, ...], ...] = ((0, 1), (3, 4))
 """Of Kellgren and Lawrence, for each class; 2 is left out."""
@@ -42,14 +43,17 @@ class Settings:
     steps: int = STEPS
     """Over which the rate falls."""
     average: float = 0.995
-    cycle: float = 10.0
+    cycle: float = 5.0
     """Weight of the mean absolute difference to the picture translated there and back."""
-    identity: float = 5.0
+    identity: float = 2.0
     """Weight of the mean absolute change where the class is right already."""
-    sparsity: float = 1.0
-    """Weight of the mean attention, once the critic knows what to look at."""
-    patience: int = 400
-    """Steps until sparsity has its full weight."""
+    sparsity: float = 3.0
+    """Weight of the mean absolute change, which keeps it where it tells most."""
+    patience: int = 700
+    """Steps in which the critic alone learns to tell the classes: against one that cannot, the best is to change
+    nothing."""
+    restraint: int = 300
+    """Steps after those until cycle, identity and sparsity have their full weight: what to change is found first."""
     seed: int = 1
 
 
@@ -75,15 +79,19 @@ class JekyllLearner:
         }
 
     def step(self, number: int, rng: np.random.Generator) -> dict[str, float]:
-        """The translator learns, then the critic, from the same pictures."""
-        set_rate(self.optimisers["translator"], self.settings.rate, number, self.settings.steps)
+        """The translator learns, then the critic, from the same pictures; the critic alone in the first steps."""
         real, classes = self._draw(rng)
-        changed, losses = self._translate(number, real, classes, rng)
+        if number < self.settings.patience:
+            both = torch.cat([real, real])[:, :, JUDGED]
+            return {"critic": self.opponent.learn(both, torch.cat([classes, 1 - classes]), real.shape[0], rng)}
+        after = number - self.settings.patience
+        set_rate(self.optimisers["translator"], self.settings.rate, after, self.settings.steps - self.settings.patience)
+        changed, losses = self._translate(after, real, classes, rng)
         # A picture of the wrong class counts as made, so that doing nothing does not please (Reed et al., ICML 2016).
         shown = torch.cat([real, changed, real])[:, :, JUDGED]
         stated = torch.cat([classes, 1 - classes, 1 - classes])
         losses["critic"] = self.opponent.learn(shown, stated, real.shape[0], rng)
-        follow(self.average, self.translator, self.settings.average, number)
+        follow(self.average, self.translator, self.settings.average, after)
         return losses
 
     def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -95,15 +103,13 @@ class JekyllLearner:
         return torch.from_numpy(drawn).to(self.device), classes.to(self.device)
 
     def _translate(
-        self, number: int, real: Tensor, classes: Tensor, rng: np.random.Generator
+        self, after: int, real: Tensor, classes: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        """One step of the translator; also its pictures of the other class."""
+        """One step of the translator, the one after ``after`` others; also its pictures of the other class."""
         chosen, count = self.settings, real.shape[0]
+        right = classes[::2]
         with torch.autocast(self.device.type, torch.bfloat16):
-            attention, difference = self.translator.where_and_what(
-                torch.cat([real, real]), torch.cat([1 - classes, classes])
-            )
-            change = (attention * difference).float()
+            change = self.translator(torch.cat([real, real[::2]]), torch.cat([1 - classes, right])).float()
             changed = real + change[:count]
             back = changed + self.translator(changed, classes).float()
         scores, _ = self.opponent.judge(changed[:, :, JUDGED], 1 - classes, rng)
@@ -111,12 +117,12 @@ class JekyllLearner:
             "pleasing": pleasing(scores),
             "cycle": (back - real).abs().mean(),
             "identity": change[count:].abs().mean(),
-            "attention": attention[:count].float().mean(),
+            "change": change[:count].abs().mean(),
         }
-        loss = losses["pleasing"] + chosen.cycle * losses["cycle"] + chosen.identity * losses["identity"]
-        loss = loss + chosen.sparsity * min(number / max(chosen.patience, 1), 1.0) * losses["attention"]
-        descend(self.optimisers["translator"], loss)
-        losses["change"] = change[:count].abs().mean()
+        kept = chosen.cycle * losses["cycle"] + chosen.identity * losses["identity"]
+        kept = kept + chosen.sparsity * losses["change"]
+        descend(self.optimisers["translator"], losses["pleasing"] + min(after / chosen.restraint, 1.0) * kept)
+        losses["touched"] = (change[:count].abs() > 2.0 * LEAST_CHANGE).float().mean()
         return changed.detach(), {name: float(value.detach()) for name, value in losses.items()}
 
 

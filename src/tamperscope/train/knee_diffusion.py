@@ -18,7 +18,7 @@ from tamperscope.train.knees import GRADES, Knees
 from tamperscope.train.rate import set_rate
 from tamperscope.train.run import follow
 
-DENOISER_STEPS, DECODER_STEPS = 6000, 1200
+DENOISER_STEPS, DECODER_STEPS = 6000, 1100
 """About what nine and five minutes on one core are enough for."""
 
 

@@ -24,7 +24,7 @@ from tamperscope.train.knees import GRADES, Knees
 from tamperscope.train.rate import set_rate
 from tamperscope.train.run import follow
 
-STEPS = 2000
+STEPS = 1600
 """About what twelve minutes on one core are enough for."""
 
 
