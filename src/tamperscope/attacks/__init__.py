@@ -10,6 +10,7 @@ from tamperscope.attacks.chain import Chain
 from tamperscope.attacks.compress import Compress
 from tamperscope.attacks.copy_move import CopyMove
 from tamperscope.attacks.crop import Crop
+from tamperscope.attacks.ct_gan import CtGan
 from tamperscope.attacks.ct_gan_blend import CtGanBlend
 from tamperscope.attacks.denoise import Denoise
 from tamperscope.attacks.inpaint import Inpaint
@@ -36,6 +37,7 @@ __all__ = [
     "Compress",
     "CopyMove",
     "Crop",
+    "CtGan",
     "CtGanBlend",
     "Denoise",
     "Inpaint",
@@ -59,6 +61,8 @@ __all__ = [
 def local(donors: tuple[Volume, ...] = ()) -> dict[str, Attack]:
     """Attacks that change one place, by name; those that need another patient's volume take it from ``donors``."""
     attacks: list[Attack] = [
+        CtGan("inject"),
+        CtGan("remove"),
         CtGanBlend("inject"),
         CtGanBlend("remove"),
         ResamplePaste(),
