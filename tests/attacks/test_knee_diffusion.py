@@ -62,7 +62,9 @@ def attacks(tmp_path):
 
 
 def forged(attack, **params):
-    drawn = attack.sample(FILM, np.random.default_rng(0)) | {"mirror": False, "guidance": 1.0, "steps": STEPS} | params
+    drawn = (
+        attack.sample(FILM, np.random.default_rng(0)) | {"mirror": False, "guidance": 1.0, "ddim_steps": STEPS} | params
+    )
     return attack.apply(FILM, drawn).volume.voxels[0] / 127.5 - 1.0
 
 
@@ -79,7 +81,7 @@ def test_denoising_ends_in_the_distribution_that_the_denoiser_knows(attacks, gra
 
 
 def test_more_steps_come_closer_to_the_same_picture(attacks):
-    few, many, most = (forged(attacks[0], grade=2, steps=steps) for steps in (5, 25, 50))
+    few, many, most = (forged(attacks[0], grade=2, ddim_steps=steps) for steps in (5, 25, 50))
     assert np.abs(many - most).mean() < 0.4 * np.abs(few - most).mean()
 
 
@@ -106,8 +108,8 @@ def test_another_modality_is_refused_by_both_halves(attacks):
     ("wrong", "message"),
     [
         ({"grade": -1}, "grade -1"),
-        ({"steps": 0}, "0 steps"),
-        ({"steps": 51}, "51 steps"),
+        ({"ddim_steps": 0}, "0 steps"),
+        ({"ddim_steps": 51}, "51 steps"),
         ({"network": "0" * 64}, "made with gaussian"),
         ({"decoder": "0" * 64}, "made with repeat"),
     ],

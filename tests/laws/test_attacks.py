@@ -58,7 +58,9 @@ MOVES_THE_GRID = {"crop"}
 DRAWS_ON_A_PART = {"annotation"}
 
 IN_MILLIMETRES = {name for name in LOCAL if "marker" not in name} | {"kernel-change-sharpen", "kernel-change-soften"}
-CT_ONLY = {name for name in EVERY if name.startswith(("ct-gan", "nodule", "kernel-change"))}
+CT_ONLY = {
+    name for name in EVERY if name.startswith(("ct-gan", "cycle-gan", "diffusion-inpaint", "nodule", "kernel-change"))
+}
 
 every_attack = pytest.mark.parametrize("attack", EVERY.values(), ids=EVERY.keys())
 every_volume = pytest.mark.parametrize("volume", VOLUMES.values(), ids=VOLUMES.keys())
@@ -94,6 +96,7 @@ def check(attack: attacks.Attack, volume: Volume, seed: int, at: tuple[int, int,
         assert np.array_equal(forgery.mask, forged != twin.voxels)
 
     record = json.loads(json.dumps(forgery.record, allow_nan=False))
+    assert ("steps" in record["params"]) == isinstance(attack, attacks.Chain), "the word by which chains are known"
     assert record == {"attack": attack.name, "input": volume.digest, "params": params}
     replayed = attack.apply(volume, record["params"])
     assert np.array_equal(replayed.volume.voxels, forged)

@@ -12,7 +12,9 @@ from tamperscope.attacks.copy_move import CopyMove
 from tamperscope.attacks.crop import Crop
 from tamperscope.attacks.ct_gan import CtGan
 from tamperscope.attacks.ct_gan_blend import CtGanBlend
+from tamperscope.attacks.cycle_gan import CycleGan
 from tamperscope.attacks.denoise import Denoise
+from tamperscope.attacks.diffusion_inpaint import DiffusionInpaint
 from tamperscope.attacks.inpaint import Inpaint
 from tamperscope.attacks.intensity import Intensity
 from tamperscope.attacks.kernel_change import KernelChange
@@ -39,7 +41,9 @@ __all__ = [
     "Crop",
     "CtGan",
     "CtGanBlend",
+    "CycleGan",
     "Denoise",
+    "DiffusionInpaint",
     "Inpaint",
     "Intensity",
     "KernelChange",
@@ -63,6 +67,10 @@ def local(donors: tuple[Volume, ...] = ()) -> dict[str, Attack]:
     attacks: list[Attack] = [
         CtGan("inject"),
         CtGan("remove"),
+        DiffusionInpaint("inject"),
+        DiffusionInpaint("remove"),
+        CycleGan("inject"),
+        CycleGan("remove"),
         CtGanBlend("inject"),
         CtGanBlend("remove"),
         ResamplePaste(),

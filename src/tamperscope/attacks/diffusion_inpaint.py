@@ -60,7 +60,7 @@ class DiffusionInpaint:
             "diameter_mm": diameter,
             "hole": str(rng.choice(HOLES)),
             "hole_mm": round(float(rng.uniform(least, HOLE_MM[1])), 2),
-            "steps": int(rng.integers(10, 51)),
+            "ddim_steps": int(rng.integers(10, 51)),
             "eta": round(float(rng.choice([0.0, rng.uniform(0.0, 1.0)])), 3),
             "keep_context": bool(rng.random() < 0.75),
             "order": int(rng.choice([1, 3])),
@@ -100,7 +100,7 @@ class DiffusionInpaint:
 
         rng = np.random.default_rng([int(params["seed"]), 1])
         context = (known, gap) if params["keep_context"] else None
-        return sample(denoise, rng, known.shape, int(params["steps"]), float(params["eta"]), context)
+        return sample(denoise, rng, known.shape, int(params["ddim_steps"]), float(params["eta"]), context)
 
 
 def hole(kind: str, size_mm: float) -> MaskArray:

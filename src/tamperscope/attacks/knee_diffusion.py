@@ -53,7 +53,7 @@ class KneeDiffusion:
             "seed": int(rng.integers(2**31)),
             "grade": int(rng.integers(GRADES)) if self.grade is None else self.grade,
             "guidance": round(float(rng.uniform(1.0, 2.0)), 3),
-            "steps": int(rng.choice(STEPS)),
+            "ddim_steps": int(rng.choice(STEPS)),
             "mirror": bool(rng.integers(2)),
             "interpolation": str(rng.choice(sorted(knees.INTERPOLATIONS))),
             **made_with.record(self.network),
@@ -73,12 +73,12 @@ class KneeDiffusion:
         made_with.check(self.decoder, {"network": params["decoder"]})
         if params["grade"] not in range(GRADES):
             raise AttackError(f"unknown grade {params['grade']!r}", hint=f"a whole number from 0 to {GRADES - 1}")
-        if not 1 <= params["steps"] <= MOST_STEPS:
-            raise AttackError(f"{params['steps']} steps of denoising", hint=f"from 1 to {MOST_STEPS}")
+        if not 1 <= params["ddim_steps"] <= MOST_STEPS:
+            raise AttackError(f"{params['ddim_steps']} steps of denoising", hint=f"from 1 to {MOST_STEPS}")
         rng = np.random.default_rng(int(params["seed"]))
         noise = rng.standard_normal((1, 1, COARSE, COARSE), dtype=np.float32)
         grain = rng.standard_normal((1, 1, knees.SIDE, knees.SIDE), dtype=np.float32)
-        coarse = self._denoised(noise, int(params["grade"]), int(params["steps"]), np.float32(params["guidance"]))
+        coarse = self._denoised(noise, int(params["grade"]), int(params["ddim_steps"]), np.float32(params["guidance"]))
         picture = self.decoder.run(coarse=coarse, grain=grain)[0, 0]
         voxels = knees.fitted(picture, volume, params["interpolation"], mirror=bool(params["mirror"]))
         return finish(volume, voxels, self.name, params, benign=self.benign)
