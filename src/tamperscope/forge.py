@@ -245,7 +245,7 @@ class Plan:
 
 def pixel_attacks(donors: tuple[Volume, ...] = ()) -> dict[str, Attack]:
     """Every attack on pixels by its name."""
-    return attacks.local(donors) | attacks.benign()
+    return attacks.local(donors) | attacks.synthesis() | attacks.benign()
 
 
 def attack_named(name: str, mode: str | None = None, donors: tuple[Volume, ...] = ()) -> Attack | HeaderAttack:

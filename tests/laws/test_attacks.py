@@ -54,10 +54,20 @@ CHAINS = {
         "denoise-iterative+add-noise",
     )
 }
+SYNTHESIS = attacks.synthesis()
+KNEES = {
+    f"knee of {side}": replace(
+        phantom.radiograph((side, side - 8), np.random.default_rng(side)), header={"body_part": "KNEE"}
+    )
+    for side in (64, 224)
+}
 MOVES_THE_GRID = {"crop"}
 DRAWS_ON_A_PART = {"annotation"}
 
-IN_MILLIMETRES = {name for name in LOCAL if "marker" not in name} | {"kernel-change-sharpen", "kernel-change-soften"}
+IN_MILLIMETRES = {name for name in LOCAL if not name.startswith(("marker", "autoencoder"))} | {
+    "kernel-change-sharpen",
+    "kernel-change-soften",
+}
 CT_ONLY = {
     name for name in EVERY if name.startswith(("ct-gan", "cycle-gan", "diffusion-inpaint", "nodule", "kernel-change"))
 }
@@ -173,6 +183,25 @@ for record in json.loads((folder / "records.json").read_text()):
 """
 
 
+@pytest.mark.parametrize("volume", KNEES.values(), ids=KNEES.keys())
+@pytest.mark.parametrize("name", sorted(SYNTHESIS))
+def test_so_does_a_synthesis_of_the_whole_picture(name, volume):
+    for seed in range(3):
+        check(SYNTHESIS[name], volume, seed, None)
+
+
+@every_volume
+def test_a_reconstruction_takes_any_picture(volume):
+    check(SYNTHESIS["autoencoder-whole"], volume, 1, None)
+
+
+@pytest.mark.parametrize("name", sorted(SYNTHESIS.keys() - {"autoencoder-whole"}))
+def test_what_is_no_knee_is_refused(name):
+    for volume in (COARSE, VOLUMES["one slice"], VOLUMES["radiograph"], VOLUMES["fractions"]):
+        with pytest.raises(AttackError):
+            SYNTHESIS[name].apply(volume, SYNTHESIS[name].sample(volume, np.random.default_rng(0)))
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(sorted(EVERY)),
@@ -223,8 +252,9 @@ def test_the_same_generator_draws_the_same_forgery(attack):
 
 def test_names_are_their_keys_and_differ_between_local_and_benign():
     assert all(attack.name == name for name, attack in EVERY.items())
-    assert len(EVERY) == len(LOCAL) + len(BENIGN)
-    assert not any(attack.benign for attack in LOCAL.values())
+    assert all(attack.name == name for name, attack in SYNTHESIS.items())
+    assert len(EVERY | SYNTHESIS) == len(LOCAL) + len(BENIGN) + len(SYNTHESIS)
+    assert not any(attack.benign for attack in (LOCAL | SYNTHESIS).values())
     assert all(attack.benign for attack in BENIGN.values())
     assert set(LOCAL) - set(attacks.local()) == {"splice"}, "only splice needs a donor"
 

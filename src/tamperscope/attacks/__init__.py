@@ -5,6 +5,7 @@ from __future__ import annotations
 from tamperscope.attacks.add_noise import AddNoise
 from tamperscope.attacks.annotation import Annotation
 from tamperscope.attacks.attack import Attack
+from tamperscope.attacks.autoencoder import Autoencoder
 from tamperscope.attacks.blur_regrain import BlurRegrain
 from tamperscope.attacks.chain import Chain
 from tamperscope.attacks.compress import Compress
@@ -17,7 +18,10 @@ from tamperscope.attacks.denoise import Denoise
 from tamperscope.attacks.diffusion_inpaint import DiffusionInpaint
 from tamperscope.attacks.inpaint import Inpaint
 from tamperscope.attacks.intensity import Intensity
+from tamperscope.attacks.jekyll import Jekyll
 from tamperscope.attacks.kernel_change import KernelChange
+from tamperscope.attacks.knee_diffusion import KneeDiffusion
+from tamperscope.attacks.knee_gan import KneeGan
 from tamperscope.attacks.marker import Marker
 from tamperscope.attacks.nodule import Nodule
 from tamperscope.attacks.poisson import Poisson
@@ -34,6 +38,7 @@ __all__ = [
     "AddNoise",
     "Annotation",
     "Attack",
+    "Autoencoder",
     "BlurRegrain",
     "Chain",
     "Compress",
@@ -46,7 +51,10 @@ __all__ = [
     "DiffusionInpaint",
     "Inpaint",
     "Intensity",
+    "Jekyll",
     "KernelChange",
+    "KneeDiffusion",
+    "KneeGan",
     "Marker",
     "Nodule",
     "Poisson",
@@ -59,6 +67,7 @@ __all__ = [
     "Window8bit",
     "benign",
     "local",
+    "synthesis",
 ]
 
 
@@ -71,6 +80,7 @@ def local(donors: tuple[Volume, ...] = ()) -> dict[str, Attack]:
         DiffusionInpaint("remove"),
         CycleGan("inject"),
         CycleGan("remove"),
+        Autoencoder("region"),
         CtGanBlend("inject"),
         CtGanBlend("remove"),
         ResamplePaste(),
@@ -95,6 +105,19 @@ def local(donors: tuple[Volume, ...] = ()) -> dict[str, Attack]:
         Marker("replace"),
         Regrain(),
         *([Splice(donors)] if donors else []),
+    ]
+    return {attack.name: attack for attack in attacks}
+
+
+def synthesis() -> dict[str, Attack]:
+    """Attacks that a network makes of the whole picture, by name: it is generated, translated or reconstructed."""
+    attacks: list[Attack] = [
+        Autoencoder("whole"),
+        KneeGan(),
+        KneeDiffusion(),
+        Jekyll(),
+        Jekyll("healthy"),
+        Jekyll("diseased"),
     ]
     return {attack.name: attack for attack in attacks}
 
