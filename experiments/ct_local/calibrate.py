@@ -3,7 +3,8 @@
     python experiments/ct_local/calibrate.py --data DIR --run runs/ct-local
 
 Writes NAME.onnx and NAME.json of the network and of the classical noise detector into --cards (the package's own by
-default). Patients of the part "calibrate" only; forgeries are simulated on them.
+default). Without --run, the network that lies there is calibrated again. Patients of the part "calibrate" only;
+forgeries are simulated on them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from safetensors.torch import load_file
 from tamperscope import weights
 from tamperscope.calibrate import Calibration, Tail, fit_curve, fit_dispersion, fit_tail
 from tamperscope.datasets import ct_authentic, manifest
+from tamperscope.datasets.manifest import Entry
 from tamperscope.detectors import NoiseDetector, TraceDetector, places
 from tamperscope.evaluate.simulate import FAMILIAR, simulate
 from tamperscope.models import trace_net
@@ -64,6 +66,30 @@ def main() -> None:
     parts = manifest.read_split(HERE / "split.json", entries)
     trained_on = [entry for entry in entries if parts[entry.patient] == "train"]
     held_out = list(ct_authentic.volumes([entry for entry in entries if parts[entry.patient] == "calibrate"]))
+    options.cards.mkdir(parents=True, exist_ok=True)
+    if options.run is None:
+        card = weights.read_card(options.cards / "ct-trace.json")
+    else:
+        card = exported(options, trained_on, [patient for patient, _ in held_out])
+    save(replace(card, calibration=calibration(TraceDetector(card), held_out)))
+    noise = replace(
+        card,
+        name="ct-noise",
+        file=None,
+        sha256="",
+        training=NOISE_TRAINING,
+        results={},
+        intended_use="Compare the noise of each place with that of the same tissue in its slice: evidence beside "
+        "ct-trace, never decisive. Research use only.",
+        licence="Apache-2.0; calibrated on images under CC BY 3.0 and CC BY 4.0",
+    )
+    fitted = calibration(NoiseDetector(noise), held_out)
+    stated = hashlib.sha256(weights.calibration_bytes(fitted)).hexdigest()
+    save(replace(noise, calibration=fitted, sha256=stated))
+
+
+def exported(options: argparse.Namespace, trained_on: list[Entry], calibrated_on: list[str]) -> Card:
+    """The network of a run as ONNX, and a Card for it that has no calibration yet."""
     record = [json.loads(line) for line in (options.run / "record.jsonl").read_text(encoding="utf-8").splitlines()]
     patients: list[JSON] = [*sorted({entry.patient for entry in trained_on})]
     training: dict[str, JSON] = {
@@ -71,7 +97,7 @@ def main() -> None:
         "manifest_sha256": manifest.digest(trained_on),
         "collections": "LIDC-IDRI, Lung-PET-CT-Dx, LungCT-Diagnosis, TCGA-LUAD, TCGA-LUSC (The Cancer Imaging Archive)",
         "forgeries": "simulated on the fly by tamperscope.attacks; none made by the real CT-GAN",
-        "calibrated_on": [*sorted({patient for patient, _ in held_out})],
+        "calibrated_on": [*sorted(set(calibrated_on))],
         "steps": max(line["step"] for line in record if "step" in line),
         "legs": [
             {
@@ -86,12 +112,11 @@ def main() -> None:
         "missed_forgeries": f"the share is stated for a series of {LONG_SERIES} slices",
         "command": "python experiments/ct_local/train.py --data DIR --run runs/ct-local",
     }
-    options.cards.mkdir(parents=True, exist_ok=True)
     net = trace_net(width=options.width)
     net.load_state_dict(load_file(options.run / "average.safetensors"))
     file = options.cards / "ct-trace.onnx"
     print(f"largest difference between torch and ONNX Runtime: {to_onnx(net, file):.2g}")
-    card = Card(
+    return Card(
         name="ct-trace",
         version="1",
         input=SPEC,
@@ -104,20 +129,6 @@ def main() -> None:
         licence="Apache-2.0 (weights); training images CC BY 3.0 and CC BY 4.0",
         folder=options.cards,
     )
-    save(replace(card, calibration=calibration(TraceDetector(card), held_out)))
-    noise = replace(
-        card,
-        name="ct-noise",
-        file=None,
-        sha256="",
-        training=NOISE_TRAINING,
-        intended_use="Compare the noise of each place with that of the same tissue in its slice: evidence beside "
-        "ct-trace, never decisive. Research use only.",
-        licence="Apache-2.0; calibrated on images under CC BY 3.0 and CC BY 4.0",
-    )
-    fitted = calibration(NoiseDetector(noise), held_out)
-    stated = hashlib.sha256(weights.calibration_bytes(fitted)).hexdigest()
-    save(replace(noise, calibration=fitted, sha256=stated))
 
 
 def calibration(detector: TraceDetector | NoiseDetector, volumes: list[tuple[str, Volume]]) -> Calibration:
@@ -171,7 +182,7 @@ def save(card: Card) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--run", type=Path, help="left out, the network that lies in --cards is calibrated again")
     parser.add_argument("--cards", type=Path, default=weights.PACKAGED)
     parser.add_argument("--width", type=int, default=16)
     return parser.parse_args()

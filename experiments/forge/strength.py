@@ -2,7 +2,8 @@
 
     python experiments/forge/strength.py --data DIR
 
-Forges places in the lungs of the authentic patients of the part "test" (experiments/ct_local/split.json);
+Forges places in the lungs of the authentic patients that no network was trained on (parts "calibrate" and "test" of
+experiments/ct_local/split.json), in stretches of 33 slices of whole scans and in single slices by turns;
 prints a row an attack: AUROC of `evaluate.probe` against the untouched twins, seconds a forgery on one core, and peak
 memory above the volume itself. The table goes to strength.json beside this file.
 """
@@ -14,6 +15,7 @@ import json
 import time
 import tracemalloc
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -28,47 +30,57 @@ SPLIT = HERE.parent / "ct_local" / "split.json"
 AROUND = 16
 """Slices on each side of the place that are kept."""
 MEBIBYTE = 2**20
+Scan: TypeAlias = tuple[str, Volume, np.ndarray]
+"""Patient, volume, flat indices of its lung voxels."""
 
 
 def main() -> None:
     options = arguments()
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(SPLIT, entries)
-    volumes = list(ct_authentic.volumes([entry for entry in entries if parts[entry.patient] == "test"]))
+    volumes = list(ct_authentic.volumes([entry for entry in entries if parts[entry.patient] != "train"]))
     places = [(who, volume, np.flatnonzero(anatomy.lungs(volume.voxels))) for who, volume in volumes]
     usable = [one for one in places if one[2].size]
+    wholes, singles = ([one for one in usable if (one[1].shape[0] > 1) == whole] for whole in (True, False))
     print("| attack | forgeries | probe AUROC | seconds | peak MiB |\n|---|---|---|---|---|")
     table: dict[str, JSON] = {}
     for name, attack in every(volumes).items():
-        table[name] = row = measure(attack, usable, options.count)
+        table[name] = row = measure(attack, (wholes, singles), options.count)
         print(f"| {name} | {' | '.join(str(value) for value in row.values())} |", flush=True)
     (HERE / "strength.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 
 def every(volumes: list[tuple[str, Volume]]) -> dict[str, Attack]:
     """All attacks that work on a chest CT; the last patient gives the pieces of splices."""
-    found = attacks.local((volumes[-1][1],)) | attacks.benign()
+    found = (
+        attacks.local((volumes[-1][1],))
+        | {"autoencoder-whole": attacks.synthesis()["autoencoder-whole"]}
+        | attacks.benign()
+    )
     return {name: attack for name, attack in found.items() if "CT" in (getattr(attack, "modalities", ()) or ("CT",))}
 
 
-def measure(attack: Attack, usable: list[tuple[str, Volume, np.ndarray]], count: int) -> dict[str, JSON]:
+def measure(attack: Attack, kinds: tuple[list[Scan], list[Scan]], count: int) -> dict[str, JSON]:
     rng = np.random.default_rng(5)
     forged, twins, patients, seconds = [], [], [], []
     for n in range(count):
-        who, volume, lung = usable[n % len(usable)]
+        scans = kinds[n % 2]
+        who, volume, lung = scans[n // 2 % len(scans)]
         k, row, column = (int(x) for x in np.unravel_index(int(rng.choice(lung)), volume.shape))
         first = max(k - AROUND, 0)
         twin = volume.slab(first, k + AROUND + 1)
         place = (k - first, row, column)
         started = time.perf_counter()
         made = attack.apply(twin, attack.sample(twin, rng, place)).volume
-        seconds.append(time.perf_counter() - started)
+        if twin.shape[0] > 1:
+            seconds.append(time.perf_counter() - started)
+            stretch = twin, place
         if made.shape == twin.shape:
             forged.append(probe.features(made, place))
             twins.append(probe.features(twin, place))
             patients.append(who)
     tracemalloc.start()
-    attack.apply(twin, attack.sample(twin, rng, place))
+    attack.apply(stretch[0], attack.sample(stretch[0], rng, stretch[1]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     area = probe.strength(forged, twins, patients) if forged and not attack.benign else None

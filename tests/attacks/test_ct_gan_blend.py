@@ -58,3 +58,11 @@ def test_one_slice_is_forged_in_its_plane(make):
     for attack in (INJECT, REMOVE):
         forgery = attack.apply(volume, attack.sample(volume, np.random.default_rng(0), (0, 32, 32)))
         assert 50 < forgery.mask.sum() <= 41 * 41
+
+
+def test_the_hole_of_a_removal_is_filled_from_lung_even_where_a_dense_finding_is_its_centre():
+    chest = phantom.chest((10, 128, 128), (2.5, 2.8, 2.8))
+    chest.voxels[3:8, 60:66, 36:42] = 40.0
+    for seed in range(8):
+        source = REMOVE.sample(chest, np.random.default_rng(seed), (5, 63, 39))["source"]
+        assert chest.voxels[tuple(source)] < -700.0

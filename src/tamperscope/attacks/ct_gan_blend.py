@@ -56,7 +56,7 @@ class CtGanBlend:
             "blur_mm": round(float(rng.uniform(0.0, 1.2)), 3),
             "checker_hu": round(float(rng.choice([0.0, rng.uniform(0.0, 25.0)])), 2),
             "texture_hu": round(float(rng.uniform(0.0, 25.0)), 2),
-            "source": list(cubes.similar_place(volume, centre, rng)),
+            "source": list(_air_place(volume, centre, rng)),
             **cubes.sample_grain(volume, rng),
             "grain": str(rng.choice(list(GRAINS), p=list(GRAINS.values()))),
             "grain_at": list(_noise_place(volume, centre, rng)),
@@ -101,7 +101,8 @@ class CtGanBlend:
         else:
             source = cubes.around(volume, tuple(params["source"]), cubes.extent(volume, BOX_MM))
             elsewhere = cubes.resize(volume.voxels[source], context.shape, 1)
-            healthy = np.where(elsewhere > -500.0, np.median(elsewhere), elsewhere)
+            airy = elsewhere <= -500.0
+            healthy = np.where(airy, elsewhere, np.median(elsewhere[airy]) if airy.any() else np.median(elsewhere))
             # A remover keeps the chest wall: the hole is filled with lung only where its surroundings are lung.
             wide = ndimage.gaussian_filter(context, [4.0 if n > 1 else 0.0 for n in context.shape])
             opacity = np.where(wide < -500.0, _hole(context.shape), 0.0)
@@ -131,12 +132,19 @@ def touch_up(
 
 def _noise_place(volume: Volume, near: cubes.Triple, rng: np.random.Generator) -> cubes.Triple:
     """Where the noise is copied from: mostly a random voxel of lung air, at times any voxel of the scan."""
+    if rng.random() < DENSE_SOURCE:
+        k, j, i = (int(rng.integers(size)) for size in volume.shape)
+        return k, j, i
+    return _air_place(volume, near, rng)
+
+
+def _air_place(volume: Volume, near: cubes.Triple, rng: np.random.Generator) -> cubes.Triple:
+    """A random voxel of lung air: the first of 50 voxels, else the last. What a removal fills its hole with."""
     place = near
-    anywhere = rng.random() < DENSE_SOURCE
     for _ in range(50):
         k, j, i = (int(rng.integers(size)) for size in volume.shape)
         place = (k, j, i)
-        if anywhere or -990.0 < float(volume.voxels[place]) < cubes.LUNG_AIR_HU:
+        if -990.0 < float(volume.voxels[place]) < cubes.LUNG_AIR_HU:
             break
     return place
 
