@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
-from tamperscope.datasets import ct_authentic, manifest
+from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.datasets.manifest import Entry, Part
 from tamperscope.models import trace_net
 from tamperscope.train.crops import Crops, Recipe, Source, source
@@ -36,6 +37,7 @@ def main() -> None:
     recipe = Recipe()
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(HERE / "split.json", entries)
+    leaks.check(manifest.placed(entries, parts))
     training, held_out = (sources(entries, parts, part, recipe) for part in ("train", "calibrate"))
     options.run.mkdir(parents=True, exist_ok=True)
     (options.run / "manifest.csv").write_text(manifest.to_csv(entries, parts), encoding="utf-8")
@@ -43,7 +45,9 @@ def main() -> None:
     judged = list(islice(Crops(held_out, recipe, seed=99), HELD_OUT_PAIRS))
     schedule = Schedule(steps=options.steps, rate=options.rate)
     net = trace_net(width=options.width)
-    if options.start is not None and not (options.run / "last.safetensors").exists():
+    if options.start is not None and options.start.suffix == ".safetensors":
+        net.load_state_dict(load_file(options.start))
+    elif options.start is not None and not (options.run / "last.safetensors").exists():
         first = islice(Crops(training, recipe, seed=98), WARM_START_PAIRS)
         seen = np.stack([channels for pair in first for channels in (pair.forged, pair.pristine)])
         warm_start(net, options.start, torch.from_numpy(seen))
@@ -68,7 +72,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4300)
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--start", type=Path, help="an ONNX file of this network to go on from")
+    parser.add_argument(
+        "--start", type=Path, help="an ONNX file or the average.safetensors of another run to go on from"
+    )
     parser.add_argument("--width", type=int, default=16)
     return parser.parse_args()
 

@@ -18,7 +18,7 @@ import torch
 
 from tamperscope.attacks.autoencoder import UPSAMPLINGS
 from tamperscope.attacks.network import PACKAGED
-from tamperscope.datasets import ct_authentic, manifest
+from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.records import JSON
 from tamperscope.train import knees, lung_cubes, patches
 from tamperscope.train.autoencoder import STEPS, AutoencoderLearner, Settings, examples, shapes
@@ -35,6 +35,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(SPLIT, entries)
+    leaks.check([*manifest.placed(entries, parts), *knees.divided(options.data / "knee-authentic")])
     chosen = [entry for entry in entries if parts[entry.patient] == "train"]
     slices = patches.from_volumes(ct_authentic.volumes(chosen), CT_SHARE)
     films = knees.training(options.data / "knee-authentic")

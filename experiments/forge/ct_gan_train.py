@@ -28,7 +28,7 @@ from PIL import Image
 from tamperscope.attacks.ct_gan import Equalisation, Mode
 from tamperscope.attacks.ct_gan_blend import HOLE, SIDE
 from tamperscope.attacks.network import Network
-from tamperscope.datasets import ct_authentic, manifest
+from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.datasets.manifest import Entry, Part
 from tamperscope.records import JSON, FloatArray
 from tamperscope.train import ct_gan
@@ -47,6 +47,7 @@ def main() -> None:
     options = arguments()
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(SPLIT, entries)
+    leaks.check(manifest.placed(entries, parts))
     recipe = Recipe(
         mode=options.mode,
         width=options.width,

@@ -17,7 +17,7 @@ import torch
 
 from tamperscope.attacks.diffusion_inpaint import NODULE_MM, TRAINED_STEPS
 from tamperscope.attacks.network import PACKAGED
-from tamperscope.datasets import ct_authentic, manifest
+from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.records import JSON
 from tamperscope.train import lung_cubes
 from tamperscope.train.diffusion import STEPS, DiffusionLearner, Settings, examples
@@ -32,6 +32,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(SPLIT, entries)
+    leaks.check(manifest.placed(entries, parts))
     chosen = [entry for entry in entries if parts[entry.patient] == "train"]
     sources = lung_cubes.sources(ct_authentic.volumes(chosen))
     settings = Settings(batch=options.batch, steps=options.steps, seed=options.seed)

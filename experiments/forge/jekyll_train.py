@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from tamperscope.attacks.network import PACKAGED
+from tamperscope.datasets import leaks
 from tamperscope.records import JSON
 from tamperscope.train import knees
 from tamperscope.train.jekyll import STEPS, JekyllLearner, Settings, examples
@@ -26,6 +27,7 @@ from tamperscope.train.run import Budget, fit
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
+    leaks.check(knees.divided(options.data / "knee-authentic"))
     films = knees.training(options.data / "knee-authentic")
     settings = Settings(width=options.width, steps=options.steps, seed=options.seed)
     learner = JekyllLearner(films, settings)

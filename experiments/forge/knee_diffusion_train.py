@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from tamperscope.attacks.network import PACKAGED
+from tamperscope.datasets import leaks
 from tamperscope.records import JSON
 from tamperscope.train import knee_diffusion as training
 from tamperscope.train import knees
@@ -30,6 +31,7 @@ DENOISER_SHARE = 0.65
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
+    leaks.check(knees.divided(options.data / "knee-authentic"))
     films = knees.training(options.data / "knee-authentic")
     denoiser(films, options)
     decoder(films, options)

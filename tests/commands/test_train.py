@@ -72,3 +72,48 @@ def test_what_cannot_be_used_is_named(tmp_path):
     done = run("ct-gan", "--mode", "remove", tmp_path / "nowhere", "--out", tmp_path / "run")
     assert done.exit_code == 2
     assert "nowhere" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """Two patients, whose split is clean, and the one that leaks: the first patient's file is in both parts."""
+    from dataclasses import replace
+
+    from tamperscope.datasets import table
+    from tamperscope.datasets.manifest import Entry, digested
+
+    folder = tmp_path_factory.mktemp("set")
+    listed = []
+    for number, part in enumerate(("train", "test")):
+        made = phantom.chest((20, 128, 128), (2.5, 2.5, 2.5), np.random.default_rng(number))
+        phantom.write_dicom(made, folder / part)
+        listed += [
+            Entry(path, "phantoms", f"patient-{number}", "", "", modality="CT", part=part)
+            for path in sorted((folder / part).iterdir())
+        ]
+    table.write(folder / "clean.csv", digested(listed), folder)
+    table.write(folder / "leaking.csv", digested(replace(one, patient="patient-0") for one in listed), folder)
+    return folder
+
+
+def test_a_manifest_says_what_is_learned_from_and_must_not_leak(manifest, tmp_path):
+    pytest.importorskip("torch", reason="the extra [train] is not installed")
+    small = ("--width", 2, "--cubes", 4, "--batch", 2, "--steps", 1, "--out", tmp_path / "run")
+    done = run("ct-gan", "--mode", "remove", "--manifest", manifest / "leaking.csv", *small)
+    assert done.exit_code == 2
+    assert "patient patient-0 is in two parts" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+    for name, options in (("leaking", ("--allow-leaks",)), ("clean", ())):
+        folder = tmp_path / name
+        done = run("ct-gan", "--mode", "remove", "--manifest", manifest / f"{name}.csv", *options, *small, "-o", folder)
+        assert done.exit_code == 0, done.output
+        assert json.loads((folder / "ct-gan-remove.json").read_text())["training"]["volumes"] == 1
+
+
+def test_studies_or_a_manifest_but_one_of_them(chest, manifest, tmp_path):
+    pytest.importorskip("torch", reason="the extra [train] is not installed")
+    for given in ((), (chest, "--manifest", manifest / "clean.csv")):
+        done = run("ct-gan", "--mode", "remove", *given, "--out", tmp_path / "run")
+        assert done.exit_code == 2
+        assert "either studies or --manifest" in done.stderr

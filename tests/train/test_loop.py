@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the extra [train] is not installed"
 from tamperscope.errors import WeightsError  # noqa: E402
 from tamperscope.models import trace_net  # noqa: E402
 from tamperscope.train.crops import Crops, Pair, Recipe  # noqa: E402
-from tamperscope.train.loop import Schedule, fit, judge  # noqa: E402
+from tamperscope.train.loop import HardCrops, Schedule, fit, judge  # noqa: E402
 
 SCHEDULE = Schedule(steps=4, pairs=2, rate=5e-3, warm_up=2, average=0.5, save_every=2, seed=3)
 
@@ -99,3 +99,16 @@ def test_the_checkpoint_of_another_network_is_refused(pairs, tmp_path):
 
 def test_judging_nothing_says_nothing():
     assert judge(net(), []) == {}
+
+
+def test_the_authentic_crops_that_score_highest_come_again():
+    hard = HardCrops(share=4, kept=3, random=torch.Generator().manual_seed(0))
+    seen = torch.arange(8.0)[:, None, None, None].expand(8, 3, 8, 8)
+    target = torch.ones(8, 1, 2, 2)
+    assert hard.join(seen, target)[0] is seen, "nothing is known yet"
+    hard.keep(seen, seen[:, :1], slice(4, 8))
+    joined, targets = hard.join(seen, target)
+    assert sorted(joined[8:, 0, 0, 0].tolist()) == [6.0, 7.0]
+    assert targets[8:].eq(0).all()
+    hard.keep(seen, -seen[:, :1], slice(4, 8))
+    assert len(hard.crops) == 3, "the oldest goes"

@@ -35,9 +35,18 @@ def options() -> None:
 
 @app.command("ct-gan")
 def ct_gan(
-    studies: Annotated[list[Path], typer.Argument(help="Chest CT: files, folders, zips or DICOMDIRs.")],
     mode: Annotated[Mode, typer.Option(help="Put nodules in, or take them out.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints, record, network and its Card.")],
+    studies: Annotated[
+        list[Path] | None, typer.Argument(help="Authentic chest CT: files, folders, zips or DICOMDIRs.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Instead of studies: a manifest (CSV or Parquet), of which the part train is learned from."),
+    ] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Train although a patient, file or picture is in two parts of it.")
+    ] = False,
     marks: Annotated[
         Path | None,
         typer.Option(
@@ -67,7 +76,8 @@ def ct_gan(
 ) -> None:
     """Train one network of CT-GAN: a remover from any lungs, an injector from marked or drawn nodules.
 
-    The same command goes on with an interrupted run. Exit codes: 0 trained; 2 usage error, or nothing to train on.
+    The same command goes on with an interrupted run. Exit codes: 0 trained; 2 usage error, a manifest that leaks, or
+    nothing to train on.
     """
     from tamperscope.errors import TamperscopeError
     from tamperscope.report import words
@@ -93,7 +103,10 @@ def ct_gan(
         budget = run.Budget(steps, minutes, save_every, seed)
         with progress(silent=quiet) as bar:
             tick: Tick = bar if bar is not None else lambda *_: None
-            volumes = _volumes(studies, modality, training.usable, tick)
+            listed = studies or []
+            if manifest is not None or not listed:
+                listed = _listed(listed, manifest, tick, allow_leaks=allow_leaks)
+            volumes = _volumes(listed, modality, training.usable, tick)
             sources = _marked(volumes, marks, training)
             facts = {"volumes": len(volumes), "digests": [volume.digest for volume in volumes]}
             path = training.train(sources, recipe, budget, out, facts, threads=threads, say=say, tick=tick)
@@ -112,6 +125,21 @@ def _training() -> tuple[ModuleType, ModuleType]:
     except ModuleNotFoundError as error:
         raise MissingExtraError((error.name or "torch").partition(".")[0], "train") from error
     return ct_gan, run
+
+
+def _listed(studies: list[Path], manifest: Path | None, tick: Tick, *, allow_leaks: bool) -> list[Path]:
+    """The authentic files in the part "train" of a manifest that does not leak."""
+    from tamperscope.datasets import leaks, table
+    from tamperscope.errors import UsageError
+
+    if manifest is None or studies:
+        raise UsageError("nothing or two things to train on", hint="give either studies or --manifest")
+    listed = table.entries(manifest, tick)
+    leaks.check(listed, allow_leaks=allow_leaks, tick=tick)
+    found = [entry.path for entry in listed if entry.part == "train" and entry.label == "authentic"]
+    if not found:
+        raise UsageError(f"{manifest} lists no authentic file in the part train", hint="split it by patient first")
+    return found
 
 
 def _volumes(studies: list[Path], modality: str | None, usable: Callable[[Volume], bool], tick: Tick) -> list[Volume]:

@@ -98,6 +98,11 @@ def by_rotation(patients: Iterable[str], rotation: tuple[Part, ...]) -> dict[str
     return {patient: rotation[number % len(rotation)] for number, patient in enumerate(sorted(set(patients)))}
 
 
+def placed(entries: Iterable[Entry], parts: Mapping[str, Part]) -> tuple[Entry, ...]:
+    """The same entries, each in the part of its patient."""
+    return tuple(replace(entry, part=parts.get(entry.patient, "")) for entry in entries)
+
+
 def check_disjoint(entries: Iterable[Entry], parts: Mapping[str, Part]) -> None:
     """Make sure that no file (by digest) lies in two parts.
 

@@ -97,6 +97,16 @@ def parts(found: Sequence[Knee]) -> dict[str, Part]:
     return dealt
 
 
+def divided(root: Path) -> tuple[Entry, ...]:
+    """Every picture below ``root`` in the part of its patient: what a leak check wants.
+
+    Raises:
+        UnreadableError, InputError: see `knees` and `parts`.
+    """
+    found = knees(root)
+    return manifest.placed((knee.entry for knee in found), parts(found))
+
+
 def training(root: Path) -> Knees:
     """The pictures of the training patients below ``root``. No other picture is opened.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -22,6 +22,7 @@ from tamperscope.errors import WeightsError
 from tamperscope.evaluate.metrics import auroc
 from tamperscope.models.trace_net import STRIDE
 from tamperscope.train.crops import IGNORE, Crops, Pair
+from tamperscope.train.loss import strongest, trace_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Schedule:
     positive_weight: float = 3.0
     picture_weight: float = 0.3
     """Share of the loss on the crop's strongest places, which is what raises or spares a false alarm."""
+    pointing_weight: float = 0.2
+    """Share of the loss on forged crops whose strongest place is an authentic one."""
+    hard: int = 4
+    """Authentic crops a step that come again, with another turn: of those that scored highest in earlier steps."""
+    hard_kept: int = 128
     save_every: int = 200
     seed: int = 1
 
@@ -71,14 +77,22 @@ def fit(
     step = _resume(net, optimiser, average, run / "last.safetensors")
     _log(run, {"settings": asdict(schedule), "recipe": asdict(crops.recipe), "device": str(device), "from": step})
     stream = _batches(crops, schedule, workers, step)
+    hard = HardCrops(schedule.hard, schedule.hard_kept, torch.Generator().manual_seed(schedule.seed + step))
     started, losses = time.monotonic(), []
     while step < schedule.steps:
         for group in optimiser.param_groups:
             group["lr"] = _rate(schedule, step)
-        seen, target = next(stream)
+        seen, target = hard.join(*next(stream))
         with torch.autocast(device.type, torch.bfloat16):
             logits = net(seen.to(device, memory_format=torch.channels_last))
-        loss = _loss(logits.float(), target.to(device), schedule)
+        loss = trace_loss(
+            logits.float(),
+            target.to(device),
+            positive=schedule.positive_weight,
+            picture=schedule.picture_weight,
+            pointing=schedule.pointing_weight,
+        )
+        hard.keep(seen, logits.detach().float().cpu(), slice(schedule.pairs, 2 * schedule.pairs))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
@@ -96,23 +110,52 @@ def fit(
     return _with(net, average)
 
 
+class HardCrops:
+    """The authentic crops that scored highest lately, ``kept`` of them, ``share`` of which come again in each step."""
+
+    def __init__(self, share: int, kept: int, random: torch.Generator) -> None:
+        self.share, self.random = share, random
+        self.crops: deque[Tensor] = deque(maxlen=kept)
+
+    def join(self, seen: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch (2N, C, H, W) with its targets (2N, 1, h, w), and after it hard crops, turned anew."""
+        count = min(self.share, len(self.crops))
+        if count == 0:
+            return seen, target
+        chosen = torch.randperm(len(self.crops), generator=self.random)[:count].tolist()
+        quarters = torch.randint(4, (count,), generator=self.random).tolist()
+        again = torch.stack([self.crops[n].rot90(k, (-2, -1)) for n, k in zip(chosen, quarters, strict=True)])
+        return torch.cat([seen, again]), torch.cat([target, torch.zeros_like(target[:count])])
+
+    def keep(self, seen: Tensor, logits: Tensor, authentic: slice) -> None:
+        """Remember the half of ``share`` of the crops at ``authentic`` whose ``logits`` are highest."""
+        highest = strongest(logits[authentic]).topk(min(self.share // 2, len(logits[authentic]))).indices
+        self.crops.extend(seen[authentic][highest].clone())
+
+
 def judge(net: nn.Module, pairs: Sequence[Pair]) -> dict[str, float]:
-    """AUROC of the strongest place of forged crops against their twins, for each attack, and their mean."""
+    """AUROC of the strongest place of forged crops against their twins, for each attack, and their mean.
+
+    ``pointing`` is the share of forged crops whose strongest place is a forged one.
+    """
     if not pairs:
         return {}
     device = next(net.parameters()).device
     scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    hits: list[bool] = []
     net.eval()
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
         for start in range(0, len(pairs), 16):
             chunk = pairs[start : start + 16]
-            seen = torch.from_numpy(np.stack([p.forged for p in chunk] + [p.pristine for p in chunk]))
-            strongest = _strongest(net(seen.to(device)).float()).cpu().numpy()
-            for n, pair in enumerate(chunk):
-                scores[pair.attack].append((float(strongest[n]), float(strongest[n + len(chunk)])))
+            seen, target = _collate(chunk)
+            logits = net(seen.to(device)).float().cpu()
+            first = logits[: len(chunk)].flatten(1).argmax(1, keepdim=True)
+            hits += (target[: len(chunk)].flatten(1).gather(1, first) != 0).flatten().tolist()
+            for pair, *both in zip(chunk, *strongest(logits).reshape(2, -1).tolist(), strict=True):
+                scores[pair.attack].append((both[0], both[1]))
     net.train()
     by_attack = {name: auroc([a for a, _ in both], [b for _, b in both]) for name, both in sorted(scores.items())}
-    return {"auroc": float(np.mean(list(by_attack.values()))), **by_attack}
+    return {"auroc": float(np.mean(list(by_attack.values()))), "pointing": float(np.mean(hits)), **by_attack}
 
 
 def _batches(crops: Crops, schedule: Schedule, workers: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -129,23 +172,6 @@ def _collate(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
     positive = functional.avg_pool2d((target > 0).float(), STRIDE)
     coarse = torch.where(positive > 0.5, 1.0, torch.where((positive > 0) | (judged < 0.75), IGNORE, 0.0))
     return seen, torch.cat([coarse, torch.zeros_like(coarse)])
-
-
-def _loss(logits: Tensor, target: Tensor, schedule: Schedule) -> Tensor:
-    """Cross-entropy over the judged places, plus that of the crop's strongest places against forged or not."""
-    judged = (target != IGNORE).float()
-    weight = judged * torch.where(target > 0, schedule.positive_weight, 1.0)
-    pixels = functional.binary_cross_entropy_with_logits(logits, target.clamp(min=0.0), weight=weight, reduction="sum")
-    forged = (target > 0).flatten(1).any(1).float()
-    # Tiny forgeries can vanish on the coarse grid: such a crop is judged neither forged nor authentic.
-    sure = torch.cat([forged[: len(forged) // 2], torch.ones_like(forged[len(forged) // 2 :])])
-    picture = functional.binary_cross_entropy_with_logits(_strongest(logits), forged, weight=sure)
-    return pixels / judged.sum().clamp(min=1.0) + schedule.picture_weight * picture
-
-
-def _strongest(logits: Tensor) -> Tensor:
-    """Mean of the 12 highest logits of each map (N, 1, h, w): about what a small nodule covers."""
-    return logits.flatten(1).topk(12, dim=1).values.mean(1)
 
 
 def _rate(schedule: Schedule, step: int) -> float:
