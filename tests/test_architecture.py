@@ -46,7 +46,9 @@ def test_importing_the_surface_loads_nothing_heavy(module):
     assert loaded_by(module) == set()
 
 
-@pytest.mark.parametrize("module", ["tamperscope.pipeline", "tamperscope.attacks", "tamperscope.doctor"])
+@pytest.mark.parametrize(
+    "module", ["tamperscope.pipeline", "tamperscope.attacks", "tamperscope.forge_set", "tamperscope.doctor"]
+)
 def test_scanning_and_forging_load_no_torch(module):
     assert "torch" not in loaded_by(module)
 

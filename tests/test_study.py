@@ -23,7 +23,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 import tamperscope
 from builders import ct, nifti, pixels, png, rgb, to_bytes, zipped
-from tamperscope import errors, phantom, study
+from tamperscope import errors, forge, phantom, study
 from tamperscope.records import Reading, Series
 from tamperscope.report import nifti as heatmaps
 
@@ -400,6 +400,22 @@ def test_results_of_a_scan_are_not_scanned_again(tmp_path):
     assert not reading.failed
     own = {Path(entry.source).name for entry in reading.skipped if entry.reason == "a result of tamperscope"}
     assert own == {"study.png", "heat.nii.gz"}
+
+
+def test_masks_and_pictures_of_a_forgery_are_not_scanned_but_the_forgery_is(tmp_path):
+    volume = phantom.chest((20, 96, 96), (2.5, 3.0, 3.0))
+    phantom.write_dicom(volume, tmp_path / "study")
+    source = forge.opened(tmp_path / "study")
+    (tmp_path / "out").mkdir()
+    made = forge.forge(source, forge.planned("inpaint"), tmp_path / "out", twin=True)
+    reading = study.read(tmp_path / "out")
+    assert sum(len(one.series) for one in reading.studies) == len(made) == 2
+    assert not reading.failed
+    own = {Path(entry.source).name for entry in reading.skipped if entry.reason == "a result of tamperscope"}
+    assert own == {"forged-inpaint-1.compare.png", "forged-inpaint-1.mask.nii.gz"}
+
+    (tmp_path / "out" / "forged-inpaint-1.json").unlink()
+    assert len(study.read(tmp_path / "out").studies) == len(reading.studies) + 2, "no record says that it is one"
 
 
 def test_a_file_that_calls_itself_a_result_is_scanned_all_the_same(tmp_path):

@@ -113,12 +113,23 @@ def _kind(data: bytes) -> Kind | None:
     return "picture" if pictures.is_picture(data) else None
 
 
-def _is_own_result(instance: Instance, kind: Kind | None, data: bytes) -> bool:
-    """Whether this is a picture or heat map of an earlier scan: it says so, and lies beside that scan's report.
+FORGERY_RESULTS = (".compare.png", ".mask.nii.gz")
+"""What `tamperscope forge` writes beside a forgery and its record NAME.json."""
 
-    The file's own word is not enough, or a forger could hide a file from the scan by it.
+
+def _is_own_result(instance: Instance, kind: Kind | None, data: bytes) -> bool:
+    """Whether this is a picture or map of an earlier scan or forgery: it says so, and lies beside that one's report.
+
+    The file's own word is not enough, or a forger could hide a file from the scan by it. Forged series themselves are
+    images like any other.
     """
-    if instance.path is None or instance.member or not (instance.path.parent / "report.json").is_file():
+    if instance.path is None or instance.member:
+        return False
+    beside = instance.path.with_name("report.json")
+    for suffix in FORGERY_RESULTS:
+        if instance.path.name.endswith(suffix):
+            beside = instance.path.with_name(f"{instance.path.name.removesuffix(suffix)}.json")
+    if not beside.is_file():
         return False
     return (kind == "picture" and pictures.is_own(data)) or (kind == "nifti" and nifti.is_own(data))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -34,6 +35,14 @@ def test_it_runs_and_gives_its_card(folder):
     network = Network("sum", folder)
     assert network.run(x=ones(3), y=ones(3)).tolist() == [2.0, 2.0, 2.0]
     assert network.card["name"] == "sum"
+
+
+def test_an_open_network_travels_to_another_process(folder):
+    network = Network("sum", folder)
+    network.run(x=ones(1), y=ones(1))
+    travelled = pickle.loads(pickle.dumps(network))  # noqa: S301
+    assert travelled == network
+    assert travelled.run(x=ones(2), y=ones(2)).tolist() == [2.0, 2.0]
 
 
 def test_nothing_is_read_before_it_is_needed(tmp_path):

@@ -33,6 +33,10 @@ class Network:
     name: str
     folder: Path = field(default=PACKAGED, repr=False)
 
+    def __reduce__(self) -> tuple[type[Network], tuple[str, Path]]:
+        """Another process opens the file itself: an open session cannot travel."""
+        return Network, (self.name, self.folder)
+
     @cached_property
     def card(self) -> Mapping[str, JSON]:
         """What the file promises: name, what, training, licence, sha256, and what the attack has to know.
