@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,10 +13,11 @@ import pytest
 from PIL import Image
 
 import tamperscope
-from studies import image, stored, write
 from tamperscope import forge, phantom, writers
 from tamperscope.decode import decode
-from tamperscope.errors import AttackError, TamperscopeError, UnreadableError, UnsupportedError, UsageError
+from tamperscope.errors import AttackError, UnsupportedError, UsageError
+from tamperscope.plan import planned
+from tamperscope.source import Source, opened
 
 LUNG = (3, 70, 88)
 """A voxel of the phantom's lung."""
@@ -36,8 +36,8 @@ def study(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def source(study) -> forge.Source:
-    return forge.opened(study)
+def source(study) -> Source:
+    return opened(study)
 
 
 def read(path: Path):
@@ -61,7 +61,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def test_a_forgery_its_twin_and_all_that_belongs_to_them(study, source, tmp_path):
     before = tree(study)
-    twin, forged = forge.forge(source, forge.planned("nodule"), tmp_path, seed=7, at=LUNG, twin=True)
+    twin, forged = forge.forge(source, planned("nodule"), tmp_path, seed=7, at=LUNG, twin=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "forged-nodule-1",
         "forged-nodule-1.compare.png",
@@ -95,7 +95,7 @@ def test_a_forgery_its_twin_and_all_that_belongs_to_them(study, source, tmp_path
 
 
 def test_no_record_holds_patient_data_or_a_path(study, source, tmp_path):
-    steps = forge.planned("nodule", then=["changed-dates", "swapped-patient", "copied-uids"])
+    steps = planned("nodule", then=["changed-dates", "swapped-patient", "copied-uids"])
     forge.forge(source, steps, tmp_path, at=LUNG, twin=True)
     for path in tmp_path.glob("*.json"):
         text = path.read_text(encoding="utf-8")
@@ -103,7 +103,7 @@ def test_no_record_holds_patient_data_or_a_path(study, source, tmp_path):
 
 
 def test_the_benign_steps_make_the_twin_and_the_mask_tells_what_is_beyond_them(source, tmp_path):
-    plan = forge.planned("nodule", then=["compress-jpeg"])
+    plan = planned("nodule", then=["compress-jpeg"])
     twin, forged = forge.forge(source, plan, tmp_path, seed=2, at=LUNG, twin=True)
     _, after = read(tmp_path / forged.name)
     series, before = read(tmp_path / twin.name)
@@ -122,7 +122,7 @@ def test_the_benign_steps_make_the_twin_and_the_mask_tells_what_is_beyond_them(s
 
 
 def test_a_crop_moves_place_mask_and_grid_together(source, tmp_path):
-    twin, forged = forge.forge(source, forge.planned("nodule", then=["crop"]), tmp_path, seed=5, at=LUNG, twin=True)
+    twin, forged = forge.forge(source, planned("nodule", then=["crop"]), tmp_path, seed=5, at=LUNG, twin=True)
     _, after = read(tmp_path / forged.name)
     _, before = read(tmp_path / twin.name)
     assert after.shape != source.volume.shape
@@ -132,7 +132,7 @@ def test_a_crop_moves_place_mask_and_grid_together(source, tmp_path):
 
 
 def test_a_benign_change_is_labelled_so_marked_and_has_an_empty_mask(source, tmp_path):
-    twin, changed = forge.forge(source, forge.planned("denoise"), tmp_path, twin=True)
+    twin, changed = forge.forge(source, planned("denoise"), tmp_path, twin=True)
     assert (changed.name, changed.record["role"]) == ("benign-denoise-1", "benign")
     assert twin.name == "twin-pristine"
     assert not mask(tmp_path, changed).any()
@@ -142,7 +142,7 @@ def test_a_benign_change_is_labelled_so_marked_and_has_an_empty_mask(source, tmp
 
 
 def test_a_header_attack_leaves_every_voxel_and_has_no_picture(source, tmp_path):
-    (forged,) = forge.forge(source, forge.planned("swapped-patient"), tmp_path)
+    (forged,) = forge.forge(source, planned("swapped-patient"), tmp_path)
     series, after = read(tmp_path / forged.name)
     assert np.array_equal(after.voxels, source.volume.voxels)
     assert (forged.record["role"], forged.record["changed_voxels"]) == ("forged", 0)
@@ -153,19 +153,19 @@ def test_a_header_attack_leaves_every_voxel_and_has_no_picture(source, tmp_path)
 
 
 def test_header_attacks_come_after_those_on_pixels_in_their_order(source, tmp_path):
-    plan = forge.planned("nodule", then=["changed-dates", "stripped-uids"])
+    plan = planned("nodule", then=["changed-dates", "stripped-uids"])
     (forged,) = forge.forge(source, plan, tmp_path, at=LUNG)
     assert forged.name == "forged-nodule+changed-dates+stripped-uids-1"
     assert [step["attack"] for step in forged.record["order"]["headers"]] == ["changed-dates", "stripped-uids"]
     with pytest.raises(UsageError, match="headers last"):
-        forge.planned("changed-dates", then=["nodule"])
+        planned("changed-dates", then=["nodule"])
 
 
 def test_several_forgeries_differ_and_the_first_does_not_depend_on_their_number(source, tmp_path):
     folders = [tmp_path / name for name in ("one", "two")]
     for count, folder in enumerate(folders, start=1):
         folder.mkdir()
-        forge.forge(source, forge.planned("inpaint"), folder, count=count, seed=3)
+        forge.forge(source, planned("inpaint"), folder, count=count, seed=3)
     first, second = (writers.record.read(folders[1] / f"forged-inpaint-{n}.json") for n in (1, 2))
     assert first["order"] != second["order"]
     assert first["series_uid"] != second["series_uid"]
@@ -180,17 +180,17 @@ def test_a_nifti_file_comes_out_as_nifti(tmp_path):
     path = tmp_path / "a.nii.gz"
     nib.save(nib.Nifti1Image(volume.voxels.astype(np.int16).transpose(2, 1, 0), np.diag([-2.8, -2.8, 2.5, 1.0])), path)
     with pytest.raises(UsageError, match="--modality CT"):
-        forge.opened(path)
-    source = forge.opened(path, modality="ct")
+        opened(path)
+    source = opened(path, modality="ct")
     out = tmp_path / "out"
     out.mkdir()
-    twin, forged = forge.forge(source, forge.planned("nodule"), out, at=LUNG, twin=True)
+    twin, forged = forge.forge(source, planned("nodule"), out, at=LUNG, twin=True)
     assert {path.name for path in out.iterdir()} >= {"forged-nodule-1.nii.gz", "twin-pristine.nii.gz"}
     _, after = read(out / "forged-nodule-1.nii.gz")
     assert np.array_equal(mask(out, forged), after.voxels != source.volume.voxels)
     assert twin.record["files"][0]["name"] == "twin-pristine.nii.gz"
     with pytest.raises(UnsupportedError, match="no DICOM header"):
-        forge.forge(source, forge.planned("changed-dates"), out)
+        forge.forge(source, planned("changed-dates"), out)
 
 
 def test_a_picture_comes_out_as_a_picture_once_its_spacing_is_stated(tmp_path):
@@ -199,10 +199,10 @@ def test_a_picture_comes_out_as_a_picture_once_its_spacing_is_stated(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(AttackError, match="spacing"):
-        forge.forge(forge.opened(tmp_path / "a.png"), forge.planned("inpaint"), out)
-    source = forge.opened(tmp_path / "a.png", modality="DX", spacing_mm=[2.0])
+        forge.forge(opened(tmp_path / "a.png"), planned("inpaint"), out)
+    source = opened(tmp_path / "a.png", modality="DX", spacing_mm=[2.0])
     assert source.volume.spacing_mm == (2.0, 2.0, 2.0)
-    (forged,) = forge.forge(source, forge.planned("inpaint"), out, at=(0, 40, 40))
+    (forged,) = forge.forge(source, planned("inpaint"), out, at=(0, 40, 40))
     _, after = read(out / "forged-inpaint-1.png")
     assert np.array_equal(mask(out, forged), after.voxels != source.volume.voxels)
 
@@ -210,8 +210,8 @@ def test_a_picture_comes_out_as_a_picture_once_its_spacing_is_stated(tmp_path):
 def test_a_donor_gives_a_piece(source, tmp_path):
     donor = phantom.chest((6, 64, 64), (2.5, 5.0, 5.0), np.random.default_rng(2))
     with pytest.raises(UsageError, match="--donor"):
-        forge.planned("splice")
-    (forged,) = forge.forge(source, forge.planned("splice", donors=(donor,)), tmp_path, at=LUNG)
+        planned("splice")
+    (forged,) = forge.forge(source, planned("splice", donors=(donor,)), tmp_path, at=LUNG)
     assert forged.record["order"]["pixels"]["params"]["donor"] == donor.digest
     again = tmp_path / "again"
     again.mkdir()
@@ -225,15 +225,15 @@ def test_a_donor_gives_a_piece(source, tmp_path):
 
 
 def test_a_record_replays_bit_for_bit_in_another_process(study, source, tmp_path):
-    plan = forge.planned("ct-gan-blend", "inject", ["compress-jpeg", "changed-dates"])
+    plan = planned("ct-gan-blend", "inject", ["compress-jpeg", "changed-dates"])
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
     forge.forge(source, plan, first, seed=11, at=LUNG, twin=True)
     (record,) = first.glob("forged*.json")
     script = (
-        "from tamperscope import forge, writers; from pathlib import Path\n"
-        f"forge.replay(forge.opened({str(study)!r}), writers.record.read(Path({str(record)!r})), "
+        "from tamperscope import forge, writers; from tamperscope.source import opened; from pathlib import Path\n"
+        f"forge.replay(opened({str(study)!r}), writers.record.read(Path({str(record)!r})), "
         f"Path({str(second)!r}), twin=True)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -241,10 +241,10 @@ def test_a_record_replays_bit_for_bit_in_another_process(study, source, tmp_path
 
 
 def test_a_record_of_another_series_a_twin_or_a_changed_one_is_refused(source, tmp_path):
-    twin, forged = forge.forge(source, forge.planned("nodule"), tmp_path, at=LUNG, twin=True)
+    twin, forged = forge.forge(source, planned("nodule"), tmp_path, at=LUNG, twin=True)
     out = tmp_path / "out"
     out.mkdir()
-    other = forge.Source(source.series, replace(source.volume, digest="00"))
+    other = Source(source.series, replace(source.volume, digest="00"))
     with pytest.raises(AttackError, match="another series"):
         forge.replay(other, forged.record, out)
     changed = json.loads(json.dumps(forged.record))
@@ -263,101 +263,12 @@ def test_a_record_of_another_series_a_twin_or_a_changed_one_is_refused(source, t
 
 
 def test_parameters_that_do_not_fit_are_an_error_of_ours(source, tmp_path):
-    plan = forge.planned("nodule")
+    plan = planned("nodule")
     order = forge.sample(source, plan, (1,), LUNG)
     order["pixels"]["params"]["radius_mm"] = "wide"
     with pytest.raises(AttackError, match="do not fit"):
         forge.save(source, plan, order, tmp_path, "a")
     assert list(tmp_path.iterdir()) == [], "nothing half-made is left"
-
-
-# --- which attack ---
-
-
-def test_attacks_by_name_and_mode():
-    assert forge.attack_named("ct-gan-blend", "remove").name == "ct-gan-blend-remove"
-    assert forge.attack_named("ct-gan-blend-remove").name == "ct-gan-blend-remove"
-    assert forge.attack_named("changed-dates").name == "changed-dates"
-    for name, mode, words in (
-        ("ct-gan-blend", None, "has the modes inject, remove"),
-        ("ct-gan-blend", "resize", "has the modes"),
-        ("regrain", "inject", "no mode"),
-        ("nonsense", None, "the known ones are .*ct-gan-blend-inject.*splice.*swapped-patient"),
-    ):
-        with pytest.raises(UsageError, match=words):
-            forge.attack_named(name, mode)
-
-
-# --- which series ---
-
-
-def test_one_series_is_taken_and_several_have_to_be_named(study, tmp_path):
-    both = tmp_path / "both"
-    shutil.copytree(study, both / "a")
-    write([image("CT", stored((8, 8), 0, 9))], both / "b")
-    with pytest.raises(UsageError, match=r"holds 2 series.*--series UID: .*\(CT, 6 images\).*\(CT, 1 image\)"):
-        forge.opened(both)
-    uid = "1.2.826.0.1.7.1.1"
-    assert forge.opened(both, series_uid=uid).volume.shape == (1, 8, 8)
-    with pytest.raises(UsageError, match=r"no series 1\.2\.3 in the study"):
-        forge.opened(both, series_uid="1.2.3")
-
-
-def test_nothing_readable_colour_and_spacing_that_is_known_are_refused(study, tmp_path):
-    with pytest.raises(UnreadableError):
-        forge.opened(tmp_path / "gone")
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "colour.png")
-    with pytest.raises(UnsupportedError, match="grey"):
-        forge.opened(tmp_path / "colour.png")
-    with pytest.raises(UsageError, match="states its spacing"):
-        forge.opened(study, spacing_mm=[1.0])
-
-
-@pytest.mark.parametrize(("text", "numbers"), [(None, []), ("0.7", [0.7]), ("2.5, 0.7,0.7", [2.5, 0.7, 0.7])])
-def test_spacing(text, numbers):
-    assert forge.spacing(text) == numbers
-
-
-@pytest.mark.parametrize("text", ["", "a", "1,2", "0", "-1", "nan", "1,2,inf"])
-def test_spacing_that_is_none_is_refused(text):
-    with pytest.raises(UsageError, match="one number, or three"):
-        forge.spacing(text)
-
-
-# --- which place ---
-
-
-def test_a_place_in_voxels_and_in_millimetres(source):
-    assert forge.place("88,70,3", source.volume) == LUNG
-    x, y, z = source.volume.position_mm(LUNG)
-    assert forge.place(f"{x + 0.4}, {y}, {z}mm", source.volume) == LUNG
-    film = phantom.radiograph((64, 64))
-    assert forge.place("30,20", film) == forge.place("30,20,0", film) == (0, 20, 30)
-
-
-@pytest.mark.parametrize("text", ["", "1", "1,2", "1,2,3,4", "a,b,c", "1.5,2,3", "1,2,3cm", "1e999,2,3", "1;2;3"])
-def test_what_is_no_place_is_refused_with_an_example(source, text):
-    with pytest.raises(UsageError, match="210,180,64"):
-        forge.place(text, source.volume)
-
-
-@pytest.mark.parametrize("text", ["128,0,0", "0,-1,0", "0,0,6", "0,0,9000mm"])
-def test_a_place_outside_the_volume_is_refused_with_its_bounds(source, text):
-    with pytest.raises(AttackError, match=r"outside the volume.*columns 0 to 127"):
-        forge.place(text, source.volume)
-
-
-def test_a_place_outside_the_body_and_millimetres_without_a_position_are_refused(source):
-    with pytest.raises(AttackError, match="outside the body"):
-        forge.place("1,1,3", source.volume)
-    with pytest.raises(UsageError, match="no position"):
-        forge.place("1,1,3mm", replace(source.volume, geometry="spacing"))
-
-
-def test_a_place_for_what_has_none_is_refused(source, tmp_path):
-    for name in ("denoise", "changed-dates"):
-        with pytest.raises(UsageError, match="no single place"):
-            forge.forge(source, forge.planned(name), tmp_path, at=LUNG)
 
 
 # --- bad calls ---
@@ -374,17 +285,17 @@ def test_the_folder_must_be_empty_and_outside_the_input(study, tmp_path):
 
 def test_no_forgeries_at_all_is_no_order(source, tmp_path):
     with pytest.raises(UsageError, match="one at least"):
-        forge.forge(source, forge.planned("nodule"), tmp_path, count=0)
+        forge.forge(source, planned("nodule"), tmp_path, count=0)
 
 
 def test_a_wrong_modality_a_volume_too_small_and_an_attack_without_effect_are_told(source, tmp_path):
     film = replace(source.volume, modality="MR")
     with pytest.raises(AttackError, match="is made for CT"):
-        forge.forge(forge.Source(source.series, film), forge.planned("nodule"), tmp_path)
+        forge.forge(Source(source.series, film), planned("nodule"), tmp_path)
     tiny = replace(source.volume, voxels=source.volume.voxels[:, :2, :2])
     with pytest.raises(AttackError, match="slice plane"):
-        forge.forge(forge.Source(source.series, tiny), forge.planned("nodule"), tmp_path)
-    plan = forge.planned("nodule")
+        forge.forge(Source(source.series, tiny), planned("nodule"), tmp_path)
+    plan = planned("nodule")
     order = forge.sample(source, plan, (1,), LUNG)
     order["pixels"]["params"] |= {"level_hu": -2000.0, "blend": "maximum", "grain": "none"}
     with pytest.raises(AttackError, match="changed no voxel"):
@@ -392,10 +303,7 @@ def test_a_wrong_modality_a_volume_too_small_and_an_attack_without_effect_are_to
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_attack_that_a_user_can_name_can_be_asked_for():
-    names = {*forge.pixel_attacks(), *forge.every_header_attack()}
-    for name in names:
-        assert forge.planned(name).name == name
-    assert forge.donor_attacks() == {"splice"}
-    with pytest.raises(TamperscopeError):
-        forge.planned("")
+def test_a_place_for_what_has_none_is_refused(source, tmp_path):
+    for name in ("denoise", "changed-dates"):
+        with pytest.raises(UsageError, match="no single place"):
+            forge.forge(source, planned(name), tmp_path, at=LUNG)

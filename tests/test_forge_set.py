@@ -16,7 +16,7 @@ import tamperscope
 from tamperscope import forge_set, phantom, writers
 from tamperscope.decode import decode
 from tamperscope.errors import UnreadableError, UsageError
-from tamperscope.forge_set import Line, Recipe
+from tamperscope.recipe import Line, Recipe
 
 RECIPE = """
 seed = 3
@@ -255,48 +255,3 @@ def test_a_share_is_one_of_the_series_and_a_seed_chooses_which(studies):
         chosen.append(frozenset(task.subject.key for task in tasks))
     assert len(set(chosen)) > 1
     assert forge_set.tasks(found, Recipe((Line("denoise", share=0.0),))) == []
-
-
-# --- recipes ---
-
-WRONG = {
-    "no TOML": ("seed = ", "is no TOML"),
-    "nothing to do": ("seed = 1", r"no \[\[forgery\]\]"),
-    "unknown key": ("sed = 1\n[[forgery]]\nattack = 'inpaint'", "unknown key 'sed'.*seed, name, patient"),
-    "unknown key in a line": (
-        "[[forgery]]\natack = 'inpaint'",
-        r"unknown key 'atack' in \[\[forgery\]\] 1.*attack, mode",
-    ),
-    "unknown part": ("[parts]\nvalidate = 1\n[[forgery]]\nattack = 'inpaint'", "unknown key 'validate'"),
-    "no attack": ("[[forgery]]\ncount = 1", "names no attack"),
-    "unknown attack": ("[[forgery]]\nattack = 'x'", r"\[\[forgery\]\] 1: unknown attack 'x'.*inpaint"),
-    "mode missing": ("[[forgery]]\nattack = 'ct-gan-blend'", "has the modes"),
-    "count zero": ("[[forgery]]\nattack = 'inpaint'\ncount = 0", "count = 0.*1 or more"),
-    "count of words": ("[[forgery]]\nattack = 'inpaint'\ncount = 'two'", "count = 'two'"),
-    "count of truth": ("[[forgery]]\nattack = 'inpaint'\ncount = true", "count = True"),
-    "share too large": ("[[forgery]]\nattack = 'inpaint'\nshare = 2", "share = 2"),
-    "share below zero": ("[[forgery]]\nattack = 'inpaint'\nshare = -0.1", "share = -0.1"),
-    "then no list": ("[[forgery]]\nattack = 'inpaint'\nthen = 'crop'", "then = 'crop'"),
-    "headers first": ("[[forgery]]\nattack = 'changed-dates'\nthen = ['inpaint']", "headers last"),
-    "held out nowhere": ("[[forgery]]\nattack = 'inpaint'\nparts = ['dev']", "unknown part 'dev'"),
-    "parts do not add up": ("[parts]\ntrain = 0.5\n[[forgery]]\nattack = 'inpaint'", "add up to 0.5"),
-    "bad pattern": ("patient = '('\n[[forgery]]\nattack = 'inpaint'", "regular expression"),
-    "pattern without group": ("patient = 'a'\n[[forgery]]\nattack = 'inpaint'", "no group"),
-    "bad spacing": ("spacing_mm = [1, 2]\n[[forgery]]\nattack = 'inpaint'", "spacing_mm"),
-    "forgery no table": ("forgery = [1]", "is no table"),
-}
-
-
-@pytest.mark.parametrize(("text", "words"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_recipe_is_refused_by_the_name_of_what_is_wrong(text, words):
-    with pytest.raises(UsageError, match=words):
-        forge_set.parse_recipe(text, "R.toml")
-
-
-def test_a_recipe_is_read_as_it_stands_there(recipe, tmp_path):
-    read = forge_set.read_recipe(recipe)
-    assert (read.seed, read.name, read.parts) == (3, "trial", {"train": 0.5, "test": 0.5})
-    assert read.lines[0] == Line("inpaint", then=("compress-jpeg",), count=2)
-    assert read.lines[2].share == 0.5
-    with pytest.raises(UsageError, match="cannot read"):
-        forge_set.read_recipe(tmp_path / "gone.toml")

@@ -24,8 +24,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 import tamperscope
 from builders import ct, nifti, pixels, png, rgb, to_bytes, zipped
 from tamperscope import errors, forge, phantom, study
+from tamperscope.plan import planned
 from tamperscope.records import Reading, Series
 from tamperscope.report import nifti as heatmaps
+from tamperscope.source import opened
 
 DICOMDIR = "1.2.840.10008.1.3.10"
 
@@ -405,9 +407,9 @@ def test_results_of_a_scan_are_not_scanned_again(tmp_path):
 def test_masks_and_pictures_of_a_forgery_are_not_scanned_but_the_forgery_is(tmp_path):
     volume = phantom.chest((20, 96, 96), (2.5, 3.0, 3.0))
     phantom.write_dicom(volume, tmp_path / "study")
-    source = forge.opened(tmp_path / "study")
+    source = opened(tmp_path / "study")
     (tmp_path / "out").mkdir()
-    made = forge.forge(source, forge.planned("inpaint"), tmp_path / "out", twin=True)
+    made = forge.forge(source, planned("inpaint"), tmp_path / "out", twin=True)
     reading = study.read(tmp_path / "out")
     assert sum(len(one.series) for one in reading.studies) == len(made) == 2
     assert not reading.failed

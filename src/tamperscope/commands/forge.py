@@ -52,8 +52,10 @@ def forge(
     from dataclasses import replace
 
     from tamperscope import forge as forging
+    from tamperscope import source as sources
     from tamperscope import writers
     from tamperscope.errors import TamperscopeError, UsageError
+    from tamperscope.plan import planned
     from tamperscope.report import words
     from tamperscope.study import DEFAULT_LIMITS
 
@@ -62,16 +64,16 @@ def forge(
         if (attack is None) == (replay is None):
             raise UsageError("say what to do", hint="with --attack NAME, or with --replay RECORD.json")
         record = writers.record.read(replay) if replay is not None else None
-        millimetres = forging.spacing(spacing)
-        source = forging.opened(paths, series_uid=series, modality=modality, spacing_mm=millimetres, limits=limits)
-        donors = tuple(forging.opened(path, modality=modality, limits=limits).volume for path in donor or ())
+        millimetres = sources.spacing(spacing)
+        source = sources.opened(paths, series_uid=series, modality=modality, spacing_mm=millimetres, limits=limits)
+        donors = tuple(sources.opened(path, modality=modality, limits=limits).volume for path in donor or ())
         with progress(silent=quiet) as tick:
             if record is not None:
                 forging.prepare(out, paths)
                 items = forging.replay(source, record, out, donors, twin=twin)
             else:
-                plan = forging.planned(attack or "", mode, then or (), donors)
-                place = forging.place(at, source.volume) if at is not None else None
+                plan = planned(attack or "", mode, then or (), donors)
+                place = sources.place(at, source.volume) if at is not None else None
                 forging.prepare(out, paths)
                 items = forging.forge(source, plan, out, count=count, seed=seed, at=place, twin=twin, tick=tick)
     except TamperscopeError as error:

@@ -1,0 +1,172 @@
+"""What a benchmark set is made of: which attacks, how often, on which studies, as a TOML file says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tamperscope.datasets.manifest import PARTS
+from tamperscope.errors import UsageError
+from tamperscope.plan import anyone, planned
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One kind of forgery: what is done, how often, and to which studies."""
+
+    attack: str
+    mode: str | None = None
+    then: tuple[str, ...] = ()
+    count: int = 1
+    """Forgeries of each series."""
+    share: float = 1.0
+    """Of the series that it is made of."""
+    twin: bool = True
+    parts: tuple[str, ...] = PARTS
+    """Parts of the split in which it is made; one that is left out there is held out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a set is made of."""
+
+    lines: tuple[Line, ...]
+    seed: int = 0
+    name: str = "forge-set"
+    patient: str | None = None
+    """Regular expression; what its first group finds in a file's name is the patient. For files that do not say."""
+    modality: str | None = None
+    spacing_mm: tuple[float, ...] = ()
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Share of the patients in each part; without any there is no split."""
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        UsageError: it cannot be read, or a key or a value is wrong; the message names it, and what would be right.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", hint="check it") from error
+    return parse_recipe(text, str(path))
+
+
+def parse_recipe(text: str, name: str) -> Recipe:
+    """A recipe from its TOML text; ``name`` is what messages call it. See `read_recipe`."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name} is no TOML: {error}", hint="see the recipe in docs/how-to.md") from error
+    check = _Checker(name)
+    check.keys(tree, ("seed", "name", "patient", "modality", "spacing_mm", "parts", "forgery"), "the recipe")
+    lines = check.one(tree, "forgery", list, [])
+    if not lines:
+        raise UsageError(f"{name} holds no [[forgery]]", hint="add one with attack = NAME")
+    return Recipe(
+        tuple(_line(check, line, number) for number, line in enumerate(lines, start=1)),
+        seed=check.one(tree, "seed", int, 0, least=0),
+        name=check.one(tree, "name", str, "forge-set"),
+        patient=_pattern(check, tree),
+        modality=check.one(tree, "modality", str, None),
+        spacing_mm=_spacing(check, tree),
+        parts=_shares(check, tree),
+    )
+
+
+class _Checker:
+    """Values of a TOML table, or an error that names the key."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def fail(self, what: str, hint: str) -> UsageError:
+        return UsageError(f"{self._name}: {what}", hint=hint)
+
+    def keys(self, table: Any, known: Sequence[str], where: str) -> None:
+        if not isinstance(table, dict):
+            raise self.fail(f"{where} is no table", f"it has the keys {', '.join(known)}")
+        unknown = sorted(table.keys() - set(known))
+        if unknown:
+            raise self.fail(f"unknown key {unknown[0]!r} in {where}", f"the known keys are {', '.join(known)}")
+
+    def one(self, table: Mapping[str, Any], key: str, kind: type, default: Any, *, least: float | None = None) -> Any:
+        value = table.get(key, default)
+        number = kind is float and isinstance(value, int) and not isinstance(value, bool)
+        good = value is default or number or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool)))
+        if not good or (least is not None and value < least):
+            bound = "" if least is None else f" of {least:g} or more"
+            raise self.fail(f"{key} = {value!r}", f"it is a {kind.__name__}{bound}")
+        return value
+
+    def words(self, table: Mapping[str, Any], key: str, default: Sequence[str]) -> tuple[str, ...]:
+        value = table.get(key, list(default))
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise self.fail(f"{key} = {value!r}", 'it is a list of names such as ["compress"]')
+        return tuple(value)
+
+
+def _line(check: _Checker, table: Any, number: int) -> Line:
+    where = f"[[forgery]] {number}"
+    check.keys(table, ("attack", "mode", "then", "count", "share", "twin", "parts"), where)
+    attack = check.one(table, "attack", str, None)
+    if attack is None:
+        raise check.fail(f"{where} names no attack", "add attack = NAME")
+    line = Line(
+        attack,
+        check.one(table, "mode", str, None),
+        check.words(table, "then", ()),
+        check.one(table, "count", int, 1, least=1),
+        float(check.one(table, "share", float, 1.0, least=0.0)),
+        check.one(table, "twin", bool, True),
+        check.words(table, "parts", PARTS),
+    )
+    if line.share > 1.0:
+        raise check.fail(f"share = {line.share:g}", "it is a share of the series, 1 at most")
+    for part in line.parts:
+        if part not in PARTS:
+            raise check.fail(f"unknown part {part!r} in {where}", f"the parts are {', '.join(PARTS)}")
+    try:
+        planned(line.attack, line.mode, line.then, donors=(anyone(),))
+    except UsageError as error:
+        raise check.fail(f"{where}: {error.message}", error.hint) from error
+    return line
+
+
+def _pattern(check: _Checker, tree: Mapping[str, Any]) -> str | None:
+    text: str | None = check.one(tree, "patient", str, None)
+    if text is None:
+        return None
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise check.fail(f"patient = {text!r}: {error}", "it is a regular expression such as '^(\\d{7})'") from error
+    if groups < 1:
+        raise check.fail(f"patient = {text!r} has no group", "put what names the patient into parentheses")
+    return text
+
+
+def _spacing(check: _Checker, tree: Mapping[str, Any]) -> tuple[float, ...]:
+    value = tree.get("spacing_mm", [])
+    numbers = value if isinstance(value, list) else [value]
+    good = all(isinstance(one, int | float) and not isinstance(one, bool) and one > 0 for one in numbers)
+    if not good or len(numbers) not in (0, 1, 3):
+        raise check.fail(f"spacing_mm = {value!r}", "give one number, or three: slices, rows, columns")
+    return tuple(float(one) for one in numbers)
+
+
+def _shares(check: _Checker, tree: Mapping[str, Any]) -> dict[str, float]:
+    table = tree.get("parts", {})
+    check.keys(table, PARTS, "[parts]")
+    shares: dict[str, float] = {
+        part: float(check.one(table, part, float, 0.0, least=0.0)) for part in PARTS if part in table
+    }
+    if shares and abs(sum(shares.values()) - 1.0) > 1e-6:
+        raise check.fail(f"the parts add up to {sum(shares.values()):g}", "they add up to 1")
+    return shares
