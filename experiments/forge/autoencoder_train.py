@@ -10,14 +10,13 @@ autoencoder-KIND.json for every kind into --out, the package's own folder by def
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import training_options
 
 from tamperscope.attacks.autoencoder import UPSAMPLINGS
-from tamperscope.attacks.network import PACKAGED
 from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.records import JSON
 from tamperscope.train import knees, lung_cubes, patches
@@ -31,7 +30,7 @@ CT_SHARE = 0.6
 
 
 def main() -> None:
-    options = arguments()
+    options = training_options.read(__doc__, steps=STEPS, batch=Settings().batch)
     torch.set_num_threads(options.threads)
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(SPLIT, entries)
@@ -55,19 +54,6 @@ def main() -> None:
         }
         difference = publish(learner.result(kind), f"autoencoder-{kind}", options.out, examples(), facts, shapes())
         print(f"{options.out / f'autoencoder-{kind}.onnx'}: differs from torch by {difference:.1e}")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=PACKAGED)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--minutes", type=float, help="of training; reading and export take about a minute more")
-    parser.add_argument("--batch", type=int, default=Settings().batch)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ and its Card cycle-gan-MODE.json for both modes into --out, the package's own fo
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import training_options
 
 from tamperscope.attacks.cycle_gan import NODULE_MM
-from tamperscope.attacks.network import PACKAGED
 from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.records import JSON
 from tamperscope.train import lung_cubes
@@ -29,7 +28,7 @@ WAYS = {"inject": "healthy lung to lung with a nodule", "remove": "lung with a n
 
 
 def main() -> None:
-    options = arguments()
+    options = training_options.read(__doc__, steps=STEPS, batch=Settings().batch)
     torch.set_num_threads(options.threads)
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(SPLIT, entries)
@@ -50,19 +49,6 @@ def main() -> None:
         }
         difference = publish(learner.averages[mode], f"cycle-gan-{mode}", options.out, examples(), facts)
         print(f"{options.out / f'cycle-gan-{mode}.onnx'}: differs from torch by {difference:.1e}")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=PACKAGED)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--minutes", type=float, help="of training; reading and export take about half a minute more")
-    parser.add_argument("--batch", type=int, default=Settings().batch)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ and its Card diffusion-inpaint.json into --out, the package's own folder by defa
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import training_options
 
 from tamperscope.attacks.diffusion_inpaint import NODULE_MM, TRAINED_STEPS
-from tamperscope.attacks.network import PACKAGED
 from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.records import JSON
 from tamperscope.train import lung_cubes
@@ -28,7 +27,7 @@ SPLIT = Path(__file__).parents[1] / "ct_local" / "split.json"
 
 
 def main() -> None:
-    options = arguments()
+    options = training_options.read(__doc__, steps=STEPS, batch=Settings().batch)
     torch.set_num_threads(options.threads)
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(SPLIT, entries)
@@ -47,19 +46,6 @@ def main() -> None:
     }
     difference = publish(learner.average, "diffusion-inpaint", options.out, examples(), facts)
     print(f"{options.out / 'diffusion-inpaint.onnx'}: differs from torch by {difference:.1e}")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=PACKAGED)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--minutes", type=float, help="of training; reading and export take about half a minute more")
-    parser.add_argument("--batch", type=int, default=Settings().batch)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
+import training_options
 
-from tamperscope.attacks.network import PACKAGED
 from tamperscope.datasets import leaks
 from tamperscope.records import JSON
 from tamperscope.train import knee_diffusion as training
@@ -29,7 +28,7 @@ DENOISER_SHARE = 0.65
 
 
 def main() -> None:
-    options = arguments()
+    options = training_options.read(__doc__, steps=None, width=training.DenoiserSettings().width)
     torch.set_num_threads(options.threads)
     leaks.check(knees.divided(options.data / "knee-authentic"))
     films = knees.training(options.data / "knee-authentic")
@@ -68,19 +67,6 @@ def decoder(films: Knees, options: argparse.Namespace) -> None:
     }
     difference = publish(learner.average, "knee-diffusion-decoder", options.out, training.decoder_examples(), facts)
     print(f"{options.out / 'knee-diffusion-decoder.onnx'}: differs from torch by {difference:.1e}")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=PACKAGED)
-    parser.add_argument("--steps", type=int, help="of each network")
-    parser.add_argument("--minutes", type=float, help="of training; reading and export take a minute more")
-    parser.add_argument("--width", type=int, default=training.DenoiserSettings().width)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

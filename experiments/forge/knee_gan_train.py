@@ -9,13 +9,11 @@ folder by default. For a trial on any machine: --steps 20 --width 4 --out DIR.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
+import training_options
 
-from tamperscope.attacks.network import PACKAGED
 from tamperscope.datasets import leaks
 from tamperscope.records import JSON
 from tamperscope.train import knees
@@ -25,7 +23,7 @@ from tamperscope.train.run import Budget, fit
 
 
 def main() -> None:
-    options = arguments()
+    options = training_options.read(__doc__, steps=STEPS, width=Settings().width)
     torch.set_num_threads(options.threads)
     leaks.check(knees.divided(options.data / "knee-authentic"))
     films = knees.training(options.data / "knee-authentic")
@@ -42,19 +40,6 @@ def main() -> None:
     }
     difference = publish(learner.average, "knee-gan", options.out, examples(), facts)
     print(f"{options.out / 'knee-gan.onnx'}: differs from torch by {difference:.1e}")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=PACKAGED)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--minutes", type=float, help="of training; reading and export take half a minute more")
-    parser.add_argument("--width", type=int, default=Settings().width)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

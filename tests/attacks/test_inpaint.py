@@ -44,3 +44,10 @@ def test_a_mode_fixes_the_fill_and_patches_bring_their_own_grain(lung):
     assert params["grain"] == "none"
     forgery = Inpaint("patchmatch").apply(lung, params)
     assert forgery.volume.voxels[forgery.mask].std() > 0.4 * lung.voxels[forgery.mask].std()
+
+
+def test_a_box_two_slices_deep_is_filled_too(make, no_grain):
+    thin = make(np.full((2, 40, 40), -850.0) + 700.0 * (np.hypot(*np.ogrid[-20:20, -20:20]) < 4.0))
+    forgery = Inpaint().apply(thin, no_grain | {"centre": [0, 20, 20], "size_mm": 22.0, "fill": "harmonic"})
+    assert forgery.mask.any(axis=(1, 2)).all()
+    assert forgery.volume.voxels[:, 20, 20].max() < -700.0

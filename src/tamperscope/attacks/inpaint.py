@@ -53,7 +53,9 @@ class Inpaint:
         context = volume.voxels[seen]
         hole = np.zeros(context.shape, dtype=bool)
         box = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(where, seen, strict=True))
-        hole[box] = cubes.window("ellipsoid", hole[box].shape) > 0.5
+        depth, *plane = hole[box].shape
+        # Of an ellipsoid two slices thick, both would be its tips, and nothing would be a hole.
+        hole[box] = cubes.window("ellipsoid", (depth if depth > 2 else 1, *plane)) > 0.5
         rng = np.random.default_rng([int(params["seed"]), 1])
         filled = np.stack(
             [fills.fill(plane, gap, params["fill"], rng) for plane, gap in zip(context, hole, strict=True)]
