@@ -113,3 +113,40 @@ def test_a_block_of_tissue_is_all_body_to_a_few_pixels():
     body = anatomy.body(voxels)[0]
     assert body[24:72, 28:68].all()
     assert body.sum() == pytest.approx(56 * 48, rel=0.15)
+
+
+# --- findings ---
+
+
+def lung_with(*balls: tuple[tuple[int, int, int], float], shape=(20, 160, 160)) -> np.ndarray:
+    """A body of soft tissue with one lung in it, and dense balls (centre, diameter in mm) on a grid of 1 mm."""
+    voxels = np.full(shape, -1000.0, dtype=np.float32)
+    k, j, i = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    around = np.hypot(j - 80, i - 80) + 0 * k
+    voxels[around < 72] = 40.0
+    voxels[around < 56] = -860.0
+    for centre, diameter in balls:
+        distance = sum((axis - c) ** 2 for axis, c in zip((k, j, i), centre, strict=True)) ** 0.5
+        voxels[distance < diameter / 2] = 40.0
+    return voxels
+
+
+def test_what_ends_in_the_lung_is_found_with_its_middle_and_diameter():
+    found = anatomy.findings(lung_with(((9, 70, 90), 12.0), ((12, 100, 60), 7.0)), (1.0, 1.0, 1.0))
+    assert len(found) == 2
+    for (centre, diameter), (near, size) in zip(found, (((9, 70, 90), 12.0), ((12, 100, 60), 7.0)), strict=True):
+        assert np.abs(np.subtract(centre, near)).max() <= 3
+        assert diameter == pytest.approx(size, rel=0.25)
+
+
+def test_what_touches_the_wall_is_too_small_or_too_large_is_no_finding():
+    for ball in (((9, 80, 130), 14.0), ((9, 80, 80), 2.0), ((9, 80, 80), 38.0)):
+        assert anatomy.findings(lung_with(ball), (1.0, 1.0, 1.0)) == []
+    assert anatomy.findings(np.full((3, 40, 40), -1000.0, np.float32), (1.0, 1.0, 1.0)) == []
+
+
+def test_in_a_single_slice_the_diameter_is_that_of_the_disc():
+    plane = lung_with(((9, 70, 90), 12.0))[9:10]
+    ((centre, diameter),) = anatomy.findings(plane, (1.0, 1.0, 1.0))
+    assert centre[0] == 0
+    assert diameter == pytest.approx(12.0, rel=0.25)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -307,3 +308,34 @@ def test_a_place_for_what_has_none_is_refused(source, tmp_path):
     for name in ("denoise", "changed-dates"):
         with pytest.raises(UsageError, match="no single place"):
             forge.forge(source, planned(name), tmp_path, at=LUNG)
+
+
+def test_what_does_not_suit_the_attack_leaves_nothing_behind(source, tmp_path):
+    with pytest.raises(AttackError, match="no header declares lossy"):
+        forge.forge(source, planned("inpaint", then=["removed-lossy-flags"]), tmp_path, at=LUNG, twin=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_went_through_a_lossy_codec_says_so_until_an_attack_denies_it(source, tmp_path):
+    for out, then in ((tmp_path / "a", ["compress-jpeg"]), (tmp_path / "b", ["compress-jpeg", "removed-lossy-flags"])):
+        out.mkdir()
+        twin, forged = forge.forge(source, planned("inpaint", then=then), out, at=LUNG, twin=True)
+        headers = [pydicom.dcmread(next((out / item.name).iterdir())) for item in (twin, forged)]
+        denied = len(then) == 2
+        assert headers[0].LossyImageCompression == "01"
+        assert headers[0].LossyImageCompressionMethod == "ISO_10918_1"
+        assert (headers[1].get("LossyImageCompression") == "01") == (not denied)
+
+
+def test_a_gap_in_the_series_stands_in_the_record(study, tmp_path):
+    shutil.copytree(study, tmp_path / "study")
+    sorted((tmp_path / "study").iterdir())[2].unlink()
+    (tmp_path / "out").mkdir()
+    (item,) = forge.forge(opened(tmp_path / "study"), planned("inpaint"), tmp_path / "out")
+    assert any("gap" in finding or "missing" in finding for finding in item.record["source"]["findings"])
+
+
+def test_a_removal_needs_something_to_remove(source):
+    empty = replace(source.volume, voxels=np.minimum(source.volume.voxels, -700.0))
+    with pytest.raises(AttackError, match="nothing to remove"):
+        forge.sample(Source(source.series, empty), planned("ct-gan", "remove"), (1,))

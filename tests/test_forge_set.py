@@ -4,6 +4,8 @@ import csv
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -255,3 +257,57 @@ def test_a_share_is_one_of_the_series_and_a_seed_chooses_which(studies):
         chosen.append(frozenset(task.subject.key for task in tasks))
     assert len(set(chosen)) > 1
     assert forge_set.tasks(found, Recipe((Line("denoise", share=0.0),))) == []
+
+
+def named(folder: Path, name: str, born: str, identity: str = "1") -> None:
+    """A study of a patient with a name, in a folder of its own."""
+    phantom.write_dicom(phantom.chest((2, 64, 64), (2.5, 5.0, 5.0), np.random.default_rng(len(name))), folder)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName, dataset.PatientBirthDate, dataset.PatientID = name, born, identity
+        dataset.save_as(path)
+
+
+def test_two_patients_with_one_key_are_refused(tmp_path):
+    named(tmp_path / "a", "ADAMS", "19500101")
+    named(tmp_path / "b", "ZORN^Z", "19600101")
+    with pytest.raises(UsageError, match="two patients with one key"):
+        forge_set.subjects([tmp_path], Recipe((Line("inpaint"),)))
+    found, _ = forge_set.subjects([tmp_path], Recipe((Line("inpaint"),), patient="([ab])/[^/]*$"))
+    assert sorted(subject.patient for subject in found) == ["a", "b"]
+
+
+def test_files_that_do_not_say_whose_they_are_need_a_pattern_to_be_split(tmp_path):
+    for number, name in enumerate(("9001L", "9001R", "9002L")):
+        film = phantom.radiograph((64, 64)).voxels[0].astype(np.uint16)
+        Image.fromarray(film + number).save(tmp_path / f"{name}.png")
+    halves = {"train": 0.5, "test": 0.5}
+    with pytest.raises(UsageError, match="does not say whose it is"):
+        forge_set.subjects([tmp_path], Recipe((Line("inpaint"),), parts=halves))
+    found, _ = forge_set.subjects([tmp_path], Recipe((Line("inpaint"),), parts=halves, patient=r"^(\d+)"))
+    assert {subject.part for subject in found if subject.patient == "9001"} in ({"train"}, {"test"})
+
+
+def test_a_part_that_would_stay_empty_is_an_error(tmp_path):
+    named(tmp_path / "a", "ADAMS", "19500101")
+    with pytest.raises(UsageError, match="1 patients leave the part test empty"):
+        forge_set.subjects([tmp_path], Recipe((Line("inpaint"),), parts={"train": 0.8, "test": 0.2}))
+
+
+def test_workers_end_with_the_run_that_started_them_however_it_ends(tmp_path):
+    script = (
+        "import multiprocessing as m, os, sys\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from tamperscope.forge_set import _end_with_parent\n"
+        "if __name__ == '__main__':\n"
+        "    pool = ProcessPoolExecutor(2, m.get_context('spawn'), initializer=_end_with_parent)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    path = tmp_path / "run.py"
+    path.write_text(script)
+    with subprocess.Popen([sys.executable, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert int(run.stdout.readline()) != run.pid
+        run.kill()
+        # The workers hold the other end of the pipe: it is read to its end when the last of them has gone.
+        assert run.stdout.read() == ""

@@ -67,3 +67,16 @@ twin = false
     assert read.lines[1] == Line("denoise", share=0.5, twin=False)
     with pytest.raises(UsageError, match="cannot read"):
         read_recipe(tmp_path / "gone.toml")
+
+
+def test_a_line_may_set_options_and_name_a_network():
+    text = """
+[[forgery]]
+attack = "ct-gan"
+mode = "remove"
+options = {noise_source = "fixed-place"}
+"""
+    (line,) = parse_recipe(text, "R.toml").lines
+    assert line.plan().pixels[0].noise_source == "fixed-place"
+    with pytest.raises(UsageError, match=r"\[\[forgery\]\] 1: ct-gan-remove has no option 'noise'"):
+        parse_recipe(text.replace("noise_source", "noise"), "R.toml")

@@ -85,3 +85,13 @@ def test_a_place_outside_the_body_and_millimetres_without_a_position_are_refused
         source.place("1,1,3", volume)
     with pytest.raises(UsageError, match="no position"):
         source.place("1,1,3mm", replace(volume, geometry="spacing"))
+
+
+def test_a_modality_that_contradicts_the_header_is_refused_and_a_donor_takes_what_it_does_not_state(study, tmp_path):
+    assert source.opened(study, modality="ct").volume.modality == "CT"
+    with pytest.raises(UsageError, match="states its modality, CT"):
+        source.opened(study, modality="MR")
+    assert source.donated(study, modality="MR", spacing_mm=[2.0]).spacing_mm == source.opened(study).volume.spacing_mm
+    Image.fromarray(phantom.radiograph((64, 64)).voxels[0].astype(np.uint16)).save(tmp_path / "knee.png")
+    donor = source.donated(tmp_path / "knee.png", modality="DX", spacing_mm=[0.3])
+    assert (donor.modality, donor.spacing_mm) == ("DX", (0.3, 0.3, 0.3))

@@ -1,9 +1,10 @@
 """What each attack looks like: before, after and difference of three forgeries, one sheet an attack, on phantoms.
 
-    python experiments/forge/contact_sheets.py --out DIR
+    python experiments/forge/contact_sheets.py --out DIR [--knees DIR]
 
-Chest CT for the attacks on lungs, a radiograph for markers and for the whole films that networks make. With --overview
-the first forgery of every attack that is not benign also goes into one picture of that name, which docs/ shows.
+Chest CT for the attacks on lungs, a radiograph for markers and for the whole films that networks make; with --knees,
+films in that folder instead, for a phantom of a chest shows nothing of what they do to a joint. With --overview the
+first forgery of every attack that is not benign also goes into one picture of that name, which docs/ shows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from PIL import Image
 
 from tamperscope import attacks, phantom
 from tamperscope.attacks import Attack, Marker, Nodule
-from tamperscope.records import Volume
+from tamperscope.datasets import images
+from tamperscope.records import Volume, voxel_digest
 from tamperscope.writers import Mark, comparison, covered
 
 SEEDS = (0, 1, 2)
@@ -34,7 +36,7 @@ def main() -> None:
     donor = phantom.chest((20, 256, 256), (2.5, 1.3, 1.3), np.random.default_rng(8))
     first = []
     for name, attack in (attacks.local((donor,)) | attacks.synthesis() | attacks.benign()).items():
-        drawn = [forged(attack, seed) for seed in SEEDS]
+        drawn = [forged(attack, seed, options.knees) for seed in SEEDS]
         joined(drawn, len(drawn), WIDTH).save(options.out / f"{name}.png")
         first += drawn[:1] if not attack.benign else []
         print(options.out / f"{name}.png")
@@ -42,9 +44,12 @@ def main() -> None:
         joined(first, COLUMNS, OVERVIEW_WIDTH).quantize(COLOURS).save(options.overview, optimize=True)
 
 
-def forged(attack: Attack, seed: int) -> Image.Image:
+def forged(attack: Attack, seed: int, films: Path | None) -> Image.Image:
     """One forgery, drawn as `tamperscope forge` draws it."""
     volume, place = patient(attack)
+    if films is not None and attack.name.startswith(("knee", "jekyll")):
+        voxels = images.planes(sorted(films.rglob("*.png"))[seed])
+        volume = replace(volume, voxels=voxels, bits_stored=8, digest=voxel_digest(voxels))
     made = attack.apply(volume, attack.sample(volume, np.random.default_rng(seed), place)).volume
     before = replace(made, voxels=volume.voxels[covered(volume, made)])
     mask = np.zeros(made.shape, dtype=bool) if attack.benign else made.voxels != before.voxels
@@ -82,6 +87,7 @@ def joined(drawings: list[Image.Image], columns: int, width: int) -> Image.Image
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--knees", type=Path, help="folder of real films of knees, which stay where they are")
     parser.add_argument("--overview", type=Path, help="a PNG with the first forgery of every attack")
     return parser.parse_args()
 

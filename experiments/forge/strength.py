@@ -3,7 +3,8 @@
     python experiments/forge/strength.py --data DIR
 
 Forges places in the lungs of the authentic patients that no network was trained on (parts "calibrate" and "test" of
-experiments/ct_local/split.json), in stretches of 33 slices of whole scans and in single slices by turns;
+experiments/ct_local/split.json), in stretches of 33 slices of whole scans and in single slices by turns, and films of
+knees for the attacks that are made for them, the probe in the middle of the film;
 prints a row an attack: AUROC of `evaluate.probe` against the untouched twins, seconds a forgery on one core, and how
 far the memory of a process grows that makes one, above the volume itself. The table goes to strength.json beside this
 file.
@@ -24,9 +25,10 @@ import numpy as np
 
 from tamperscope import anatomy, attacks
 from tamperscope.attacks import Attack
-from tamperscope.datasets import ct_authentic, manifest
+from tamperscope.datasets import ct_authentic, images, manifest
 from tamperscope.evaluate import probe
-from tamperscope.records import JSON, Volume
+from tamperscope.records import JSON, Volume, voxel_digest
+from tamperscope.train import knees
 
 HERE = Path(__file__).parent
 SPLIT = HERE.parent / "ct_local" / "split.json"
@@ -48,20 +50,37 @@ def main() -> None:
     wholes, singles = ([one for one in usable if (one[1].shape[0] > 1) == whole] for whole in (True, False))
     print("| attack | forgeries | probe AUROC | seconds | peak MiB |\n|---|---|---|---|---|")
     table: dict[str, JSON] = {}
+    films = [(one.entry.patient, film(one), np.array([0])) for one in held_out_knees(options.data)]
     for name, attack in every(volumes).items():
-        table[name] = row = measure(attack, (wholes, singles), options.count)
+        knees_only = "CT" not in modalities(attack)
+        table[name] = row = measure(attack, (films, films) if knees_only else (wholes, singles), options.count)
         print(f"| {name} | {' | '.join(str(value) for value in row.values())} |", flush=True)
     (HERE / "strength.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 
 def every(volumes: list[tuple[str, Volume]]) -> dict[str, Attack]:
-    """All attacks that work on a chest CT; the last patient gives the pieces of splices."""
-    found = (
-        attacks.local((volumes[-1][1],))
-        | {"autoencoder-whole": attacks.synthesis()["autoencoder-whole"]}
-        | attacks.benign()
+    """All attacks on pixels; the last patient gives the pieces of splices."""
+    return attacks.local((volumes[-1][1],)) | attacks.synthesis() | attacks.benign()
+
+
+def modalities(attack: Attack) -> tuple[str, ...]:
+    """What it is made for; CT among others, if it does not say."""
+    return getattr(attack, "modalities", ()) or ("CT",)
+
+
+def held_out_knees(data: Path) -> list[knees.Knee]:
+    """Films of the patients that no generator of knees was trained on."""
+    found = knees.knees(data / "knee-authentic")
+    parts = knees.parts(found)
+    return [one for one in found if parts[one.entry.patient] != "train"]
+
+
+def film(knee: knees.Knee) -> Volume:
+    """A film of 224 pixels as published, which state no size: about 0.6 mm each."""
+    voxels = images.planes(knee.entry.path)
+    return Volume(
+        voxels, np.diag([0.6, 0.6, 0.6, 1.0])[[2, 1, 0, 3]], "DX", "picture", "spacing", 8, digest=voxel_digest(voxels)
     )
-    return {name: attack for name, attack in found.items() if "CT" in (getattr(attack, "modalities", ()) or ("CT",))}
 
 
 def measure(attack: Attack, kinds: tuple[list[Scan], list[Scan]], count: int) -> dict[str, JSON]:
@@ -70,15 +89,17 @@ def measure(attack: Attack, kinds: tuple[list[Scan], list[Scan]], count: int) ->
     for n in range(count):
         scans = kinds[n % 2]
         who, volume, lung = scans[n // 2 % len(scans)]
-        k, row, column = (int(x) for x in np.unravel_index(int(rng.choice(lung)), volume.shape))
+        where = int(rng.choice(lung)) if volume.modality == "CT" else volume.voxels.size // 2 + volume.shape[2] // 2
+        k, row, column = (int(x) for x in np.unravel_index(where, volume.shape))
         first = max(k - AROUND, 0)
         twin = volume.slab(first, k + AROUND + 1)
         place = (k - first, row, column)
-        if twin.shape[0] > 1 and not grown:
+        timed = twin.shape[0] > 1 or volume.modality != "CT"
+        if timed and not grown:
             grown = growth(attack, twin, place)
         started = time.perf_counter()
         made = attack.apply(twin, attack.sample(twin, rng, place)).volume
-        if twin.shape[0] > 1:
+        if timed:
             seconds.append(time.perf_counter() - started)
         if made.shape == twin.shape:
             forged.append(probe.features(made, place))

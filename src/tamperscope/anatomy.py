@@ -22,6 +22,12 @@ BONE_HU, CORTEX_HU = 150.0, 300.0
 """What bone holds at least, above cartilage and enhanced organs; and what its cortex reaches somewhere."""
 BINS = 128
 """Of the histogram in which air is told from tissue."""
+FINDING_HU = -500.0
+"""What a nodule's smoothed middle reaches; ground glass stays below and is not found."""
+FINDING_MM = (3.0, 30.0)
+"""Diameters of a nodule: smaller ones are noise, larger ones masses (Fleischner Society glossary, 2008)."""
+FINE_MM, BLUR_MM = 1.5, 1.2
+"""Pixel that is fine enough to see them, and the Gaussian that takes the noise away before."""
 SPECK_PIXELS = 9
 """Smaller pieces of bone in a slice are noise or calcification."""
 
@@ -39,6 +45,34 @@ def lungs(voxels: FloatArray) -> MaskArray:
     """Voxels (D, H, W) in Hounsfield units to the mask (D, H, W) of air-filled lung, vessels inside it included."""
     coarse = voxels[:, ::STEP, ::STEP]
     return _refine(np.stack([_lung_slice(plane, _body_slice(plane)) for plane in coarse]), voxels.shape)
+
+
+def findings(voxels: FloatArray, spacing_mm: tuple[float, float, float]) -> list[tuple[tuple[int, int, int], float]]:
+    """Dense bodies that lie in the lung and end there, as nodules do: densest voxel (k, j, i), and diameter in mm.
+
+    ``voxels`` (D, H, W) are in Hounsfield units. What hangs together with wall, heart or vessel tree is left out; a
+    piece of vessel that lies alone, which in a single slice each of them does, is not. The diameter is that of the
+    ball, or in a single slice of the disc, of the same size.
+    """
+    steps = [max(1, int(FINE_MM / mm)) for mm in spacing_mm[1:]]
+    cut = (slice(None), slice(None, None, steps[0]), slice(None, None, steps[1]))
+    across = (spacing_mm[0], spacing_mm[1] * steps[0], spacing_mm[2] * steps[1])
+    lung = lungs(voxels)[cut]
+    single = voxels.shape[0] == 1
+    blur = [0.0 if single and not axis else BLUR_MM / mm for axis, mm in enumerate(across)]
+    smooth = ndimage.gaussian_filter(voxels[cut], blur)
+    near = np.ones((1, 3, 3), dtype=bool)
+    labels, count = ndimage.label((smooth > FINDING_HU) & ndimage.binary_closing(lung, near))
+    numbers = np.arange(1, count + 1)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:] * float(np.prod(across[1:] if single else across))
+    diameters = 2.0 * np.sqrt(sizes / np.pi) if single else np.cbrt(6.0 * sizes / np.pi)
+    apart = ~np.isin(numbers, labels[ndimage.binary_dilation(~lung, near)])
+    kept = numbers[apart & (diameters >= FINDING_MM[0]) & (diameters <= FINDING_MM[1])]
+    peaks = ndimage.maximum_position(smooth, labels, kept) if kept.size else []
+    return [
+        ((int(k), int(j) * steps[0], int(i) * steps[1]), float(diameters[number - 1]))
+        for (k, j, i), number in zip(peaks, kept, strict=True)
+    ]
 
 
 def bones(voxels: FloatArray) -> MaskArray:

@@ -64,6 +64,7 @@ def sample(source: Source, plan: Plan, seed: Sequence[int], at: Triple | None = 
         raise UsageError(f"{plan.name} changes no single place", hint="leave --at out")
     if plan.headers:
         datasets = _headers(source)
+        writers.lossy.declare(datasets, writers.lossy.methods(order))
         with writers.dicom.mapped(source.series.instances[0].source):
             order["headers"] = [{"attack": one.name, "params": one.sample(datasets, rng)} for one in plan.headers]
     return order
@@ -135,17 +136,24 @@ def forge(
     """
     if count < 1:
         raise UsageError(f"{count} forgeries", hint="ask for one at least")
+    # All are drawn before anything is written: what does not suit the attack leaves nothing behind.
+    orders = [sample(source, plan, (seed, number), at) for number in range(1, count + 1)]
     made = [save_pristine(source, out)] if twin and not plan.processed else []
-    for number in range(1, count + 1):
+    for number, order in enumerate(orders, start=1):
         if tick is not None:
             tick("forging", number - 1, count)
-        order = sample(source, plan, (seed, number), at)
         made += save(source, plan, order, out, f"{plan.name}-{number}", twin=twin, about={"seed": [seed, number]})
     return made
 
 
 def replay(
-    source: Source, record: Mapping[str, Any], out: Path, donors: tuple[Volume, ...] = (), *, twin: bool = False
+    source: Source,
+    record: Mapping[str, Any],
+    out: Path,
+    donors: tuple[Volume, ...] = (),
+    *,
+    twin: bool = False,
+    network: Path | None = None,
 ) -> list[Item]:
     """Make the forgery of a record again, bit for bit, its UIDs too.
 
@@ -155,6 +163,7 @@ def replay(
         out: an existing folder, see `prepare`.
         donors: the volumes of other patients that took part.
         twin: write the pristine twin too.
+        network: folder that held the attack's network, if it was not the package's.
 
     Raises:
         UsageError: the record is that of a twin, or was changed after it was written.
@@ -162,6 +171,8 @@ def replay(
     """
     try:
         order, name, about = dict(record["order"]), str(record["name"]), dict(record["about"])
+        if record["role"] == writers.TWIN:
+            raise UsageError(f"{name} is the record of a twin", hint="give that of the forgery: it makes the twin too")
         first, *others = _attacks_of(order)
         sound = NAME.fullmatch(name) and writers.record.digest(order) == record["order_sha256"]
         expected = record["voxels_sha256"]
@@ -171,7 +182,7 @@ def replay(
         raise UsageError("the record was changed after it was written", hint="give it as it was written")
     if order["input"] != source.volume.digest:
         raise AttackError(f"{name} was made from another series", hint="give the study that it was made from")
-    plan = planned(first, None, others, donors)
+    plan = planned(first, None, others, donors, network=network)
     stem = name.removeprefix(f"{_role(plan)}-")
     made = [save_pristine(source, out)] if twin and not plan.processed else []
     made += save(source, plan, order, out, stem, twin=twin, about=about)
@@ -259,7 +270,8 @@ def _written_twin(
     """What the benign steps alone made, as its files hold it: the truth is told against that, kept or not."""
     mark = Mark(plan.harmless, writers.record.digest(order), writers.TWIN)
     where = folder if keep else folder / SCRATCH
-    written = writers.write(source.series, source.volume, twin, where, name, mark, limits=source.limits)
+    edit = _edit(source, Plan(()), order)  # the twin went through the same codecs
+    written = writers.write(source.series, source.volume, twin, where, name, mark, edit=edit, limits=source.limits)
     if not keep:
         return [], written.volume
     facts = {**facts, "role": writers.TWIN, "attack": plan.harmless, "twin": None}
@@ -278,7 +290,7 @@ def _written_forgery(
 ) -> Item:
     role = _role(plan)
     mark, full = Mark(plan.name, writers.record.digest(order), role), f"{role}-{name}"
-    edit = _edit(plan, order)
+    edit = _edit(source, plan, order)
     written = writers.write(source.series, source.volume, forged, folder, name, mark, edit=edit, limits=source.limits)
     mask = np.zeros(before.shape, dtype=bool) if plan.benign else written.volume.voxels != before.voxels
     if not mask.any() and any(not step.benign for step in plan.pixels):
@@ -338,14 +350,16 @@ def _applied(source: Source, plan: Plan, order: Order) -> tuple[Volume, Volume]:
     return forged, replace(forged, voxels=source.volume.voxels[region])
 
 
-def _edit(plan: Plan, order: Order) -> writers.Edit | None:
-    """All header attacks of the plan, one after the other."""
-    if not plan.headers:
+def _edit(source: Source, plan: Plan, order: Order) -> writers.Edit | None:
+    """What the codecs of the plan oblige the header to say, then all header attacks, one after the other."""
+    used = writers.lossy.methods(order) if source.series.format == "dicom" else []
+    if not plan.headers and not used:
         return None
 
     def edit(datasets: Sequence[Dataset]) -> list[Dataset]:
         forged = list(datasets)
-        for attack, step in zip(plan.headers, order["headers"], strict=True):
+        writers.lossy.declare(forged, used)
+        for attack, step in zip(plan.headers, order["headers"] if plan.headers else (), strict=True):
             forged = attack.apply(forged, step["params"])
         return forged
 

@@ -18,8 +18,10 @@ import hashlib
 import io
 import json
 import multiprocessing
+import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -32,7 +34,7 @@ from pydicom import dcmread
 
 from tamperscope import forge, study, writers
 from tamperscope.errors import LimitError, TamperscopeError, UnreadableError, UsageError
-from tamperscope.plan import anyone, donor_attacks, family, mode_of, planned
+from tamperscope.plan import anyone, donor_attacks, family, mode_of
 from tamperscope.recipe import Line, Recipe, read_recipe
 from tamperscope.records import JSON, Failure, Series, Volume
 from tamperscope.report.files import save
@@ -133,9 +135,45 @@ def subjects(
             failed.append(Failure(source, f"{source}: the same files as {first}", "give each series once"))
             continue
         found[key] = Subject(series, key, patient)
+    _check_patients(found.values(), recipe, limits)
     parts = _parts({subject.patient for subject in found.values()}, recipe)
     dealt = [Subject(one.series, one.key, one.patient, parts.get(one.patient, "")) for one in found.values()]
     return sorted(dealt, key=lambda subject: subject.key), failed
+
+
+def _check_patients(found: Iterable[Subject], recipe: Recipe, limits: Limits) -> None:
+    """Refuse a key that two patients share, and a split of files that do not say whose they are.
+
+    Raises:
+        UsageError: see above; the message names the files.
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    for one in found:
+        source = one.series.instances[0].source
+        if one.series.format != "dicom":
+            if recipe.parts and recipe.patient is None:
+                raise UsageError(
+                    f"{source} does not say whose it is, so a patient could be in two parts",
+                    hint="say in the recipe how its name does, as in patient = '^([0-9]+)', or leave out [parts]",
+                )
+            who = "" if recipe.patient else source
+        else:
+            who = "" if recipe.patient else _identity(one.series, limits)
+        first, named = owners.setdefault(one.patient, (source, who))
+        if who != named:
+            raise UsageError(
+                f"{first} and {source} are of two patients with one key",
+                hint="say with patient = what differs",
+            )
+
+
+def _identity(series: Series, limits: Limits) -> str:
+    """Name and birth date of a DICOM series' patient (PS3.3 C.2.2), which are compared and never kept."""
+    data = payload(series.instances[0], limits)
+    tags = ["PatientName", "PatientBirthDate"]
+    header = dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=tags)
+    name, born = (str(header.get(tag) or "") for tag in tags)
+    return "/".join((name.rstrip("^ ").casefold(), born))
 
 
 def _patient(series: Series, recipe: Recipe, limits: Limits) -> str:
@@ -168,6 +206,10 @@ def _parts(patients: Iterable[str], recipe: Recipe) -> dict[str, str]:
     for part, more in recipe.parts.items():
         share += more
         end = round(share * len(ranked))
+        if ranked and more > 0 and end == done:
+            raise UsageError(
+                f"{len(ranked)} patients leave the part {part} empty", hint="give more patients, or other shares"
+            )
         parts |= dict.fromkeys(ranked[done:end], part)
         done = end
     return parts
@@ -183,7 +225,7 @@ def tasks(found: Sequence[Subject], recipe: Recipe) -> list[Task]:
     wanted: dict[str, list[Task]] = {subject.key: [] for subject in found}
     pristine: set[str] = set()
     for row, line in enumerate(recipe.lines, start=1):
-        plan = planned(line.attack, line.mode, line.then, donors=(anyone(),))
+        plan = line.plan((anyone(),))
         inside = [subject for subject in found if subject.part == "" or subject.part in line.parts]
         ranked = sorted(inside, key=lambda subject: _number(recipe.seed, row, "share", subject.key))
         for subject in ranked[: round(line.share * len(ranked))]:
@@ -284,7 +326,8 @@ def _run(
             yield len(batch), _made(batch, out, recipe, limits)
         return
     # Spawned: a forked child inherits the threads of libraries in the state in which they happen to be.
-    pool = ProcessPoolExecutor(min(jobs, len(batches)), multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(jobs, len(batches)), context, initializer=_end_with_parent)
     try:
         futures = {pool.submit(_made, batch, out, recipe, limits): len(batch) for batch in batches}
         for future in as_completed(futures):
@@ -296,6 +339,18 @@ def _run(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it does, however it ends: a killed run leaves nobody at work."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _batches(missing: Sequence[Task]) -> Iterator[list[Task]]:
@@ -342,7 +397,8 @@ def _item(task: Task, source: Source, out: Path, recipe: Recipe, limits: Limits)
             forge.save_pristine(source, partial, about)
         else:
             _forged(task, task.line, source, partial, recipe, limits, about)
-        partial.rename(out / task.name)
+        if not (out / task.name).is_dir():  # of a process that outlived its run by a moment: the same, bit for bit
+            partial.rename(out / task.name)
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}", hint="make room, then run it again") from error
     finally:
@@ -364,7 +420,7 @@ def _forged(
         donors = (loaded(task.donor, **settings).volume,)  # type: ignore[arg-type]  # by their names
     elif {line.attack, *line.then} & donor_attacks():
         raise UsageError("no other patient of this modality in this part", hint="give more studies")
-    plan = planned(line.attack, line.mode, line.then, donors)
+    plan = line.plan(donors)
     order = forge.sample(source, plan, task.seed)
     twin = f"{task.subject.key[:10]}-twin/twin-{forge.PRISTINE}" if line.twin and not plan.processed else None
     about |= {"generator": family(plan.first), "mode": mode_of(plan.first)}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,8 +15,14 @@ from tamperscope.attacks import Attack
 from tamperscope.attacks.chain import Chain
 from tamperscope.attacks.headers import HeaderAttack
 from tamperscope.attacks.headers import every as every_header_attack
+from tamperscope.attacks.network import Network
 from tamperscope.errors import UsageError
-from tamperscope.records import Volume
+from tamperscope.records import JSON, Volume
+
+AnyAttack: TypeAlias = Any
+"""An attack on pixels or on headers: frozen dataclasses all, which a protocol cannot say."""
+FIXED = frozenset({"name", "benign", "modalities", "mode", "donors", "network", "decoder", "box_mm", "target"})
+"""Fields of attacks that are no setting of theirs, or have a way of their own to be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,51 @@ def attack_named(name: str, mode: str | None = None, donors: tuple[Volume, ...] 
     )
 
 
+def settings(words: Sequence[str]) -> dict[str, JSON]:
+    """``key=value`` of a command line: numbers as numbers, all else as text.
+
+    Raises:
+        UsageError: no such text.
+    """
+    found: dict[str, JSON] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise UsageError(f"{word!r} is no option", hint="say KEY=VALUE, such as noise_source=fixed-place")
+        try:
+            number = json.loads(value)
+        except ValueError:
+            number = value
+        found[key] = number if isinstance(number, int | float) else value
+    return found
+
+
+def settled(attack: AnyAttack, options: Mapping[str, JSON]) -> AnyAttack:
+    """The attack with its settings changed, such as ``noise_source`` of CT-GAN or ``grade`` of a generated knee.
+
+    Raises:
+        UsageError: it has no such setting; the message lists those that it has.
+    """
+    known = sorted({field.name for field in fields(attack)} - FIXED)
+    unknown = sorted(options.keys() - set(known))
+    if unknown:
+        hint = f"it has {', '.join(known)}" if known else "it has none"
+        raise UsageError(f"{attack.name} has no option {unknown[0]!r}", hint=hint)
+    return replace(attack, **options) if options else attack
+
+
+def trained(attack: AnyAttack, folder: Path) -> AnyAttack:
+    """The attack with the networks of ``folder``, under the names that those of the package have.
+
+    Raises:
+        UsageError: the attack runs no network.
+    """
+    found = {name: getattr(attack, name) for name in ("network", "decoder") if hasattr(attack, name)}
+    if not found:
+        raise UsageError(f"{attack.name} runs no network", hint="leave the network out")
+    return replace(attack, **{key: Network(one.name if one else attack.name, folder) for key, one in found.items()})
+
+
 def mode_of(attack: Attack | HeaderAttack) -> str:
     """The mode that is the last part of an attack's name, or nothing."""
     mode = getattr(attack, "mode", None)
@@ -102,15 +156,32 @@ def anyone() -> Volume:
     return Volume(np.zeros((1, 1, 1), np.float32), np.eye(4), "CT")
 
 
-def planned(attack: str, mode: str | None = None, then: Sequence[str] = (), donors: tuple[Volume, ...] = ()) -> Plan:
+def planned(
+    attack: str,
+    mode: str | None = None,
+    then: Sequence[str] = (),
+    donors: tuple[Volume, ...] = (),
+    options: Mapping[str, JSON] | None = None,
+    network: Path | None = None,
+) -> Plan:
     """An attack, and what comes after it.
 
+    Args:
+        attack: its name, with or without the mode.
+        mode: its mode.
+        then: names of the attacks that come after it.
+        donors: volumes of other patients, for the attacks that take a piece of them.
+        options: settings of the first attack, see `settled`.
+        network: folder that holds the first attack's network instead of the package.
+
     Raises:
-        UsageError: an unknown attack, or one on pixels after one on headers.
+        UsageError: an unknown attack or option, or one on pixels after one on headers.
     """
-    steps = [attack_named(attack, mode, donors), *(attack_named(name, None, donors) for name in then)]
+    first = settled(attack_named(attack, mode, donors), options or {})
+    first = first if network is None else trained(first, network)
+    steps = [first, *(attack_named(name, None, donors) for name in then)]
     on_headers = every_header_attack()
     pixels = [step for step in steps if step.name not in on_headers]
     if any(step.name in on_headers for step in steps[: len(pixels)]):
         raise UsageError(f"{steps[0].name} comes before an attack on pixels", hint="name the attacks on headers last")
-    return Plan(tuple(pixels), tuple(steps[len(pixels) :]))  # type: ignore[arg-type]  # parted by name
+    return Plan(tuple(pixels), tuple(steps[len(pixels) :]))

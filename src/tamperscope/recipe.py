@@ -11,7 +11,10 @@ from typing import Any
 
 from tamperscope.datasets.manifest import PARTS
 from tamperscope.errors import UsageError
-from tamperscope.plan import anyone, planned
+from tamperscope.plan import Plan, anyone, planned
+from tamperscope.records import JSON, Volume
+
+LINE_KEYS = ("attack", "mode", "then", "count", "share", "twin", "parts", "options", "network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,19 @@ class Line:
     twin: bool = True
     parts: tuple[str, ...] = PARTS
     """Parts of the split in which it is made; one that is left out there is held out."""
+    options: Mapping[str, JSON] = field(default_factory=dict)
+    """Settings of the attack, see `plan.settled`."""
+    network: str | None = None
+    """Folder of its network, where that is not the package's."""
+
+    def plan(self, donors: tuple[Volume, ...] = ()) -> Plan:
+        """The attacks of this line.
+
+        Raises:
+            UsageError: see `plan.planned`.
+        """
+        folder = None if self.network is None else Path(self.network)
+        return planned(self.attack, self.mode, self.then, donors, self.options, folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +130,7 @@ class _Checker:
 
 def _line(check: _Checker, table: Any, number: int) -> Line:
     where = f"[[forgery]] {number}"
-    check.keys(table, ("attack", "mode", "then", "count", "share", "twin", "parts"), where)
+    check.keys(table, LINE_KEYS, where)
     attack = check.one(table, "attack", str, None)
     if attack is None:
         raise check.fail(f"{where} names no attack", "add attack = NAME")
@@ -126,6 +142,8 @@ def _line(check: _Checker, table: Any, number: int) -> Line:
         float(check.one(table, "share", float, 1.0, least=0.0)),
         check.one(table, "twin", bool, True),
         check.words(table, "parts", PARTS),
+        check.one(table, "options", dict, {}),
+        check.one(table, "network", str, None),
     )
     if line.share > 1.0:
         raise check.fail(f"share = {line.share:g}", "it is a share of the series, 1 at most")
@@ -133,7 +151,7 @@ def _line(check: _Checker, table: Any, number: int) -> Line:
         if part not in PARTS:
             raise check.fail(f"unknown part {part!r} in {where}", f"the parts are {', '.join(PARTS)}")
     try:
-        planned(line.attack, line.mode, line.then, donors=(anyone(),))
+        line.plan((anyone(),))
     except UsageError as error:
         raise check.fail(f"{where}: {error.message}", error.hint) from error
     return line

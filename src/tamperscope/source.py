@@ -53,14 +53,35 @@ def opened(
 
     Raises:
         UnreadableError: nothing there is an image, or something of it cannot be read.
-        UsageError: several series and none is named, or a spacing that contradicts the files.
+        UsageError: several series and none is named, or a modality or spacing that contradicts the files.
         UnsupportedError: colour.
     """
     reading = study.read(source, limits)
     if reading.failed:
         first = reading.failed[0]
         raise UnreadableError(first.error, hint=first.hint)
-    return loaded(chosen(reading.studies, series_uid), modality=modality, spacing_mm=spacing_mm, limits=limits)
+    series = chosen(reading.studies, series_uid)
+    if modality and series.format == "dicom" and modality.upper() != series.modality:
+        raise UsageError(f"the series states its modality, {series.modality}", hint="leave the modality out")
+    return loaded(series, modality=modality, spacing_mm=spacing_mm, limits=limits)
+
+
+def donated(
+    source: StrPath | Iterable[StrPath],
+    *,
+    modality: str | None = None,
+    spacing_mm: Sequence[float] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> Volume:
+    """The volume of another patient that gives a piece; what is stated here counts where the files do not say it.
+
+    Raises:
+        UnreadableError, UsageError, UnsupportedError: see `opened`.
+    """
+    reading = study.read(source, limits)
+    stated = any(series.format == "dicom" for one in reading.studies for series in one.series)
+    found = opened(source, modality=None if stated else modality, limits=limits).volume
+    return _completed(found, None, spacing_mm if found.geometry == "none" else ())
 
 
 def loaded(

@@ -3,8 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamperscope import phantom
-from tamperscope.attacks import AddNoise, Chain, Compress, Crop, Inpaint, Nodule, Regrain, ResampleWhole, Resize
+from tamperscope import anatomy, phantom
+from tamperscope.attacks import (
+    AddNoise,
+    Chain,
+    Compress,
+    Crop,
+    CtGanBlend,
+    Inpaint,
+    Nodule,
+    Regrain,
+    ResampleWhole,
+    Resize,
+)
 from tamperscope.errors import AttackError
 
 PLACE = (5, 40, 30)
@@ -77,3 +88,12 @@ def test_the_record_of_another_chain_is_refused(volume):
     _, params = made(Chain((AddNoise(), Resize())), volume)
     with pytest.raises(AttackError, match=r"add-noise\+resize, not of resize\+add-noise"):
         Chain((Resize(), AddNoise())).apply(volume, params)
+
+
+def test_all_steps_get_the_place_that_the_first_attack_chooses():
+    chest = phantom.chest((20, 128, 128), (2.5, 2.5, 2.5), np.random.default_rng(1))
+    chain = Chain((Compress("jpeg"), CtGanBlend("remove"), Regrain()))
+    steps = chain.sample(chest, np.random.default_rng(0))["steps"]
+    centre = tuple(steps[1]["params"]["centre"])
+    assert tuple(steps[2]["params"]["centre"]) == centre
+    assert centre in [place for place, _ in anatomy.findings(chest.voxels, chest.spacing_mm)]

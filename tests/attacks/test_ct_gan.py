@@ -182,7 +182,7 @@ def test_what_is_no_ct_states_no_spacing_or_is_too_small_is_refused_before_forgi
     for volume, why in (
         (phantom.radiograph((64, 64)), "CT"),
         (replace(lung, geometry="none"), "spacing"),
-        (small, r"20 x 20 mm .* 18\.0 x 60\.0 mm"),
+        (small, r"32 x 32 mm .* 18\.0 x 60\.0 mm"),
     ):
         with pytest.raises(AttackError, match=why):
             cubes.require(volume, remover)

@@ -68,7 +68,7 @@ def test_a_place_outside_is_refused(attacks, mode):
     with pytest.raises(AttackError, match="outside"):
         attack.sample(volume, np.random.default_rng(0), (10, 0, 0))
     with pytest.raises(AttackError, match="outside"):
-        attack.apply(volume, attack.sample(volume, np.random.default_rng(0)) | {"centre": [0, 72, 0]})
+        attack.apply(volume, attack.sample(volume, np.random.default_rng(0), (5, 36, 40)) | {"centre": [0, 72, 0]})
 
 
 def test_it_says_what_it_is_made_for(attacks):

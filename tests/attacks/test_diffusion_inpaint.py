@@ -114,7 +114,9 @@ def test_bone_beside_the_hole_stays_bone(attacks, make, no_grain):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_hole_has_room_for_the_nodule_and_removal_grows_none(attacks, seed):
-    inject, remove = (attacks[0][mode].sample(VOLUMES["chest"], np.random.default_rng(seed)) for mode in MODES)
+    inject, remove = (
+        attacks[0][mode].sample(VOLUMES["chest"], np.random.default_rng(seed), (5, 36, 40)) for mode in MODES
+    )
     assert inject["hole_mm"] >= min(inject["diameter_mm"] + MARGIN_MM, HOLE_MM[1]) - 0.01
     assert remove["diameter_mm"] == 0.0
     assert HOLE_MM[0] <= remove["hole_mm"] <= HOLE_MM[1]
@@ -133,7 +135,7 @@ def test_a_place_outside_is_refused(attacks, mode):
     with pytest.raises(AttackError, match="outside"):
         attack.sample(volume, np.random.default_rng(0), (10, 0, 0))
     with pytest.raises(AttackError, match="outside"):
-        attack.apply(volume, attack.sample(volume, np.random.default_rng(0)) | {"centre": [0, 72, 0]})
+        attack.apply(volume, attack.sample(volume, np.random.default_rng(0), (5, 36, 40)) | {"centre": [0, 72, 0]})
 
 
 def test_it_says_what_it_is_made_for(attacks):

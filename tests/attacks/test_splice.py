@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,17 @@ def test_without_the_donor_of_the_record_it_refuses(lung, params):
 def test_without_any_donor_it_draws_nothing(lung):
     with pytest.raises(AttackError, match="no donor"):
         Splice().sample(lung, np.random.default_rng(0))
+
+
+def test_the_donor_is_another_patient_of_the_same_modality(donor):
+    rng = np.random.default_rng(0)
+    film = replace(donor, modality="DX", digest="of a film")
+    twin = replace(donor, study_uid="1.2.3", digest="another")
+    for volume, giving, words in (
+        (donor, donor, "is the study that is forged"),
+        (replace(donor, study_uid="1.2.3"), twin, "is the study that is forged"),
+        (film, donor, "the donor is CT, the volume DX"),
+        (replace(twin, geometry="none"), donor, "states its spacing"),
+    ):
+        with pytest.raises(AttackError, match=words):
+            Splice((giving,)).sample(volume, rng)

@@ -102,7 +102,7 @@ def test_labels_of_both_parts_find_their_slices(full):
 
 
 def test_too_few_scans_are_a_note_and_a_missing_half_is_not_complete(full):
-    assert "exp1: 3 scans, 80 were published" in ct_gan.check(full).notes
+    assert "exp1: 3 scans, 80 were published" in ct_gan.check(full).short
     next(full.rglob("labels_exp2.csv")).unlink()
     assert {entry.series for entry in ct_gan.entries(full)} == {"exp1"}
     assert any("labels_exp2.csv" in what for what in ct_gan.check(full).missing)

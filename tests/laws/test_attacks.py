@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from generative import own_place
 from tamperscope import attacks, phantom
 from tamperscope.attacks import cubes
 from tamperscope.errors import AttackError
@@ -41,7 +42,12 @@ VOLUMES = {
     "radiograph": phantom.radiograph((64, 56), np.random.default_rng(4)),
 }
 DONOR = phantom.chest((8, 48, 48), (3.0, 5.0, 5.0), np.random.default_rng(8))
-LOCAL = attacks.local((DONOR,))
+DONORS = (
+    DONOR,
+    replace(DONOR, modality="MR", digest="of an MR"),
+    phantom.radiograph((48, 48), np.random.default_rng(9)),
+)
+LOCAL = attacks.local(DONORS)
 BENIGN = attacks.benign()
 EVERY = LOCAL | BENIGN
 CHAINS = {
@@ -76,10 +82,15 @@ every_attack = pytest.mark.parametrize("attack", EVERY.values(), ids=EVERY.keys(
 every_volume = pytest.mark.parametrize("volume", VOLUMES.values(), ids=VOLUMES.keys())
 
 
-def places(volume: Volume) -> list[tuple[int, int, int] | None]:
+def places(attack: attacks.Attack, volume: Volume) -> list[tuple[int, int, int] | None]:
     """Two opposite corners, the centre, and one that the attack chooses."""
     depth, height, width = volume.shape
-    return [(0, 0, 0), (depth - 1, height - 1, width - 1), (depth // 2, height // 2, width // 2), None]
+    return [
+        (0, 0, 0),
+        (depth - 1, height - 1, width - 1),
+        (depth // 2, height // 2, width // 2),
+        own_place(attack, volume),
+    ]
 
 
 def check(attack: attacks.Attack, volume: Volume, seed: int, at: tuple[int, int, int] | None) -> None:
@@ -131,14 +142,14 @@ def check_grid(attack: attacks.Attack, before: Volume, after: Volume) -> None:
 @every_volume
 @every_attack
 def test_it_replays_and_tells_the_truth_about_what_it_changed(attack, volume):
-    for seed, at in enumerate(places(volume)):
+    for seed, at in enumerate(places(attack, volume)):
         check(attack, volume, seed, at)
 
 
 @pytest.mark.parametrize("name", ["coarse", "one slice", "tiny", "constant", "radiograph"])
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS.keys())
 def test_so_does_a_chain(chain, name):
-    for seed, at in enumerate(places(VOLUMES[name])):
+    for seed, at in enumerate(places(chain, VOLUMES[name])):
         check(chain, VOLUMES[name], seed, at)
 
 
@@ -239,14 +250,14 @@ def test_a_benign_change_reaches_the_whole_picture(name):
 def test_a_place_outside_the_volume_is_refused(name, at):
     with pytest.raises(AttackError, match="outside"):
         LOCAL[name].sample(COARSE, np.random.default_rng(0), at)
-    params = LOCAL[name].sample(COARSE, np.random.default_rng(0))
+    params = LOCAL[name].sample(COARSE, np.random.default_rng(0), (0, 0, 0))
     with pytest.raises(AttackError, match="outside"):
         LOCAL[name].apply(COARSE, params | {"centre": list(at)})
 
 
 @pytest.mark.parametrize("attack", EVERY.values(), ids=EVERY.keys())
 def test_the_same_generator_draws_the_same_forgery(attack):
-    first, again = (attack.sample(COARSE, np.random.default_rng(6)) for _ in range(2))
+    first, again = (attack.sample(COARSE, np.random.default_rng(6), own_place(attack, COARSE)) for _ in range(2))
     assert first == again
 
 

@@ -201,5 +201,5 @@ def test_what_was_trained_forges(chest, tmp_path):
 
 def test_a_folder_with_another_network_is_refused(seen, tmp_path):
     fit(Learner(RECIPE, seen, 1, 1), Budget(1), tmp_path, {})
-    with pytest.raises(WeightsError, match="other networks"):
+    with pytest.raises(WeightsError, match="other settings"):
         fit(Learner(replace(RECIPE, width=3), seen, 1, 1), Budget(2), tmp_path, {})

@@ -98,7 +98,7 @@ def test_the_clock_ends_a_run_cleanly_and_counts_what_was_before(tmp_path):
 
 def test_the_checkpoint_of_other_networks_is_refused(tmp_path):
     fit(Line(), BUDGET, tmp_path, {})
-    with pytest.raises(WeightsError, match=r"last\.safetensors holds other networks"):
+    with pytest.raises(WeightsError, match=r"last\.safetensors was made with other settings"):
         fit(Line(width=4), BUDGET, tmp_path, {})
 
 

@@ -37,13 +37,13 @@ class Chain:
     def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
         """The steps with their parameters, each drawn in the volume as the steps before left it.
 
-        All steps get the same place of the patient, ``at`` or one chosen here: where a step moves the grid, its index
-        moves too.
+        All steps get the same place of the patient, ``at`` or the one that the first attack among them would choose:
+        where a step moves the grid, its index moves too.
 
         Raises:
             AttackError: a step finds no place, or the place was cut away.
         """
-        place = at if self.benign else cubes.choose_place(volume, rng, at)
+        place = at if self.benign or at is not None else self._place(volume, rng)
         drawn: list[JSON] = []
         for step in self.steps:
             params = step.sample(volume, rng, place)
@@ -52,6 +52,12 @@ class Chain:
             volume = left
             drawn.append({"attack": step.name, "params": params})
         return {"steps": drawn}
+
+    def _place(self, volume: Volume, rng: np.random.Generator) -> cubes.Triple:
+        """Where the first step that is no benign change would forge; any place, if it forges no single one."""
+        first = next(step for step in self.steps if not step.benign)
+        centre = first.sample(volume, rng).get("centre")
+        return cubes.choose_place(volume, rng, None) if not isinstance(centre, list) else cubes.index(centre)
 
     def apply(self, volume: Volume, params: Mapping[str, Any]) -> Forgery:
         """See `attack.Attack.apply`.

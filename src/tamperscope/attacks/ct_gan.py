@@ -120,7 +120,7 @@ class CtGan:
     noise_source: NoiseSource = "random-place"
     """Where `sample` lets the touch-up's noise come from: the release's default is "fixed-place"."""
     modalities: tuple[str, ...] = ("CT",)
-    box_mm: float = HOLE_MM
+    box_mm: float = BOX_MM
     benign: bool = False
 
     @property
@@ -135,7 +135,7 @@ class CtGan:
             AttackError: ``at`` lies outside the volume.
             WeightsError: the network has no Card.
         """
-        centre = cubes.choose_place(volume, rng, at)
+        centre = cubes.choose_for(self.mode, volume, rng, at)
         return {
             "centre": list(centre),
             **made_with.record(self._network),

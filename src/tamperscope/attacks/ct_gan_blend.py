@@ -49,7 +49,7 @@ class CtGanBlend:
 
     def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
         """Centre (k, j, i), order, the stand-in for the generator, its artefacts, and noise as CT-GAN adds it."""
-        centre = cubes.choose_place(volume, rng, at)
+        centre = cubes.choose_for(self.mode, volume, rng, at)
         params: dict[str, JSON] = {
             "centre": list(centre),
             "order": int(rng.choice([1, 3, 3, 3, 3])),

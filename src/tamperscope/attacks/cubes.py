@@ -7,7 +7,7 @@ moved inside.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal, SupportsInt, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,35 @@ def choose_place(volume: Volume, rng: np.random.Generator, at: Triple | None) ->
     return _inside(volume, at) if at is not None else choose_places(volume, rng, 1)[0]
 
 
+def choose_for(mode: str, volume: Volume, rng: np.random.Generator, at: Triple | None) -> Triple:
+    """The place of an attack that removes (`choose_finding`) or injects (`choose_place`).
+
+    Raises:
+        AttackError: see `choose_finding`.
+    """
+    return choose_finding(volume, rng, at) if mode == "remove" else choose_place(volume, rng, at)
+
+
+def choose_finding(volume: Volume, rng: np.random.Generator, at: Triple | None) -> Triple:
+    """``at`` if it is inside, else the middle of a dense body in a CT's lungs, larger ones likelier.
+
+    In what is no CT, any place: see `choose_place`.
+
+    Raises:
+        AttackError: ``at`` lies outside the volume, or there is nothing in the lungs that could be taken out.
+    """
+    if at is not None or volume.modality != "CT":
+        return choose_place(volume, rng, at)
+    found = anatomy.findings(volume.voxels, volume.spacing_mm)
+    if not found:
+        raise AttackError(
+            f"nothing to remove: no dense body ends inside the lungs of this volume {volume.shape}",
+            hint="choose the place yourself (--at), or another scan",
+        )
+    sizes = np.array([diameter for _, diameter in found]) ** 2
+    return found[int(rng.choice(len(found), p=sizes / sizes.sum()))][0]
+
+
 def choose_places(volume: Volume, rng: np.random.Generator, count: int) -> list[Triple]:
     """Several random voxels (k, j, i) of the kind that `choose_place` gives without ``at``."""
     for name in ("lungs", "body") if volume.modality == "CT" else ("body",):
@@ -117,7 +146,7 @@ def choose_places(volume: Volume, rng: np.random.Generator, count: int) -> list[
 
 def anywhere(volume: Volume, rng: np.random.Generator, count: int) -> list[Triple]:
     """Random voxels (k, j, i) of the whole grid."""
-    return [_triple(int(rng.integers(size)) for size in volume.shape) for _ in range(count)]
+    return [index(int(rng.integers(size)) for size in volume.shape) for _ in range(count)]
 
 
 def plain_place(volume: Volume, size: Triple, rng: np.random.Generator) -> Triple:
@@ -169,23 +198,24 @@ def _random_true(mask: MaskArray, rng: np.random.Generator, count: int) -> list[
     places = np.flatnonzero(mask)
     if places.size == 0:
         return []
-    return [_triple(np.unravel_index(int(rng.choice(places)), mask.shape)) for _ in range(count)]
+    return [index(np.unravel_index(int(rng.choice(places)), mask.shape)) for _ in range(count)]
 
 
-def _triple(numbers: Iterable[SupportsInt]) -> Triple:
+def index(numbers: Iterable[Any]) -> Triple:
+    """Three numbers, of NumPy or of a record, as an index (k, j, i)."""
     k, j, i = (int(number) for number in numbers)
     return k, j, i
 
 
 def similar_place(volume: Volume, like: Triple, rng: np.random.Generator) -> Triple:
-    """A random voxel (k, j, i) of about the value at ``like``: the first of 50 within 150 of it, else the last."""
-    place = like
+    """A random voxel (k, j, i) of about the value at ``like``: the first of 50 within 150 of it, else the nearest."""
+    tried: list[tuple[float, Triple]] = []
     for _ in range(50):
-        k, j, i = (int(rng.integers(size)) for size in volume.shape)
-        place = (k, j, i)
-        if abs(float(volume.voxels[place]) - float(volume.voxels[like])) < SIMILAR:
+        place = index(int(rng.integers(size)) for size in volume.shape)
+        tried.append((abs(float(volume.voxels[place]) - float(volume.voxels[like])), place))
+        if tried[-1][0] < SIMILAR:
             break
-    return place
+    return min(tried)[1]
 
 
 def extent(volume: Volume, size_mm: float) -> Triple:

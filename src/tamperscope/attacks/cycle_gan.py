@@ -43,7 +43,7 @@ class CycleGan:
     def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
         """Centre (k, j, i), nodule in mm and its stretch, spline order, paste, window, grain, and the network."""
         return {
-            "centre": list(cubes.choose_place(volume, rng, at)),
+            "centre": list(cubes.choose_for(self.mode, volume, rng, at)),
             **made_with.record(self._generator),
             "diameter_mm": round(float(rng.uniform(*NODULE_MM)), 2),
             "stretch": [round(float(x), 3) for x in rng.uniform(0.85, 1.15, 3)],

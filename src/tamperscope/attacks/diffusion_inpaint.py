@@ -55,7 +55,7 @@ class DiffusionInpaint:
         diameter = round(float(rng.uniform(*NODULE_MM)), 2) if self.mode == "inject" else 0.0
         least = max(HOLE_MM[0], min(diameter + MARGIN_MM, HOLE_MM[1]))
         return {
-            "centre": list(cubes.choose_place(volume, rng, at)),
+            "centre": list(cubes.choose_for(self.mode, volume, rng, at)),
             **made_with.record(self.network),
             "diameter_mm": diameter,
             "hole": str(rng.choice(HOLES)),

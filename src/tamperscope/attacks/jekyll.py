@@ -46,18 +46,21 @@ class Jekyll:
     def sample(self, volume: Volume, rng: np.random.Generator, at: Triple | None = None) -> dict[str, JSON]:
         """Target, centre (k, j, i) and side of the square in pixels, gain, interpolation and the network.
 
-        The square has the shorter side of the picture; its centre is ``at``, where the joint should be, or the middle.
+        The square has the shorter side of the picture. Its centre is as near to ``at`` as the picture lets it lie, and
+        that is the place that the record states.
 
         Raises:
             AttackError: the picture cannot be a knee radiograph, or ``at`` lies outside of it.
         """
         knees.check(volume, self.name)
         _, height, width = volume.shape
-        centre = (0, height // 2, width // 2) if at is None else choose_place(volume, rng, at)
+        side = min(height, width)
+        wanted = (0, height // 2, width // 2) if at is None else choose_place(volume, rng, at)
+        _, rows, columns = around(volume, wanted, (1, side, side))
         return {
             "target": self.target or str(rng.choice(TARGETS)),
-            "centre": list(centre),
-            "side": min(height, width),
+            "centre": [0, rows.start + side // 2, columns.start + side // 2],
+            "side": side,
             "gain": round(float(rng.uniform(0.8, 1.2)), 3),
             "interpolation": str(rng.choice(sorted(knees.INTERPOLATIONS))),
             **made_with.record(self.network),

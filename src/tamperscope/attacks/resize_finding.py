@@ -34,7 +34,7 @@ class ResizeFinding:
     def sample(self, volume: Volume, rng: np.random.Generator, at: cubes.Triple | None = None) -> dict[str, JSON]:
         """Centre (k, j, i), radius of the ball in mm, factor at its centre, spline order, and grain."""
         factor = rng.uniform(1.3, 2.0) if self.mode == "enlarge" else rng.uniform(0.5, 0.75)
-        centre = cubes.choose_place(volume, rng, at)
+        centre = cubes.choose_finding(volume, rng, at)
         radius = round(float(rng.uniform(12.0, 22.0)), 2)
         return {
             "centre": list(centre),

@@ -27,11 +27,15 @@ class Splice:
         """Donor digest, centre here and source there (k, j, i), size in mm, order, window and grain.
 
         Raises:
-            AttackError: no donor was given.
+            AttackError: no donor was given, or each is the same study or another modality.
         """
         if not self.donors:
             raise AttackError("splice has no donor", hint="construct it with the volumes of other patients")
-        donor = self.donors[int(rng.integers(len(self.donors)))]
+        refusals = [_refusal(donor, volume) for donor in self.donors]
+        suited = [donor for donor, refusal in zip(self.donors, refusals, strict=True) if refusal is None]
+        if not suited:
+            raise next(refusal for refusal in refusals if refusal is not None)
+        donor = suited[int(rng.integers(len(suited)))]
         return {
             "centre": list(cubes.choose_place(volume, rng, at)),
             "donor": donor.digest,
@@ -62,3 +66,16 @@ class Splice:
             piece = piece + np.float32(np.median(original) - np.median(piece))
         voxels = cubes.blended(volume, where, piece, params)
         return finish(volume, voxels, self.name, params, benign=self.benign)
+
+
+def _refusal(donor: Volume, volume: Volume) -> AttackError | None:
+    """Why a donor is no other patient's scan of the same kind; None if it is."""
+    if donor.digest == volume.digest or (donor.study_uid and donor.study_uid == volume.study_uid):
+        return AttackError("the donor is the study that is forged", hint="give a study of another patient")
+    if donor.modality != volume.modality:
+        return AttackError(
+            f"the donor is {donor.modality}, the volume {volume.modality}", hint="give a donor of the same modality"
+        )
+    if (donor.geometry == "none") != (volume.geometry == "none"):
+        return AttackError("only one of donor and volume states its spacing", hint="state that of the other too")
+    return None

@@ -201,6 +201,7 @@ def _tell(reader: Dataset, folder: Path, findings: Findings) -> None:
     lines += [f"generators  {', '.join(findings.generators)}"] if findings.generators else []
     lines += [f"scanners    {', '.join(findings.scanners)}"] if findings.scanners else []
     lines += [f"note        {note}" for note in findings.notes]
+    lines += [f"part        {part}" for part in findings.short]
     lines += [f"trap        {trap}" for trap in facts.traps]
     lines += [f"licence     {facts.licence}", f"reader      checked against {facts.checked_against}"]
     for line in lines:
@@ -212,4 +213,5 @@ def _tell(reader: Dataset, folder: Path, findings: Findings) -> None:
     if findings.missing:
         typer.echo(_visible(f"incomplete; where to get it: {facts.source}"), err=True)
     else:
-        typer.echo("complete, but it leaks" if findings.leaks else "complete")
+        whole = "a part of what was published, and complete in itself" if findings.short else "complete"
+        typer.echo(f"{whole}, but it leaks" if findings.leaks else whole)

@@ -30,6 +30,13 @@ def forge(
     ] = None,
     twin: Annotated[bool, typer.Option("--twin", help="Write the pristine twin through the same writer too.")] = False,
     donor: Annotated[list[Path] | None, typer.Option(help="Another patient's study, for splice.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A setting of the attack: noise_source=fixed-place for ct-gan, say."),
+    ] = None,
+    network: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of a network of your own, as training leaves it.")
+    ] = None,
     series: Annotated[str | None, typer.Option(metavar="UID", help="Which series, where there are several.")] = None,
     replay: Annotated[
         Path | None, typer.Option(metavar="RECORD.json", help="Make the forgery of a record again, bit for bit.")
@@ -55,7 +62,7 @@ def forge(
     from tamperscope import source as sources
     from tamperscope import writers
     from tamperscope.errors import TamperscopeError, UsageError
-    from tamperscope.plan import planned
+    from tamperscope.plan import planned, settings
     from tamperscope.report import words
     from tamperscope.study import DEFAULT_LIMITS
 
@@ -66,13 +73,15 @@ def forge(
         record = writers.record.read(replay) if replay is not None else None
         millimetres = sources.spacing(spacing)
         source = sources.opened(paths, series_uid=series, modality=modality, spacing_mm=millimetres, limits=limits)
-        donors = tuple(sources.opened(path, modality=modality, limits=limits).volume for path in donor or ())
+        donors = tuple(
+            sources.donated(path, modality=modality, spacing_mm=millimetres, limits=limits) for path in donor or ()
+        )
         with progress(silent=quiet) as tick:
             if record is not None:
                 forging.prepare(out, paths)
-                items = forging.replay(source, record, out, donors, twin=twin)
+                items = forging.replay(source, record, out, donors, twin=twin, network=network)
             else:
-                plan = planned(attack or "", mode, then or (), donors)
+                plan = planned(attack or "", mode, then or (), donors, settings(option or ()), network)
                 place = sources.place(at, source.volume) if at is not None else None
                 forging.prepare(out, paths)
                 items = forging.forge(source, plan, out, count=count, seed=seed, at=place, twin=twin, tick=tick)

@@ -54,6 +54,8 @@ FACTS = Facts(
         "Scans 6031 and 7507 are in both parts in different states: a scan is (part, id), a patient is the id.",
         "Labels are points on one slice. The pasted box is about 32 mm wide, and the touch-up reaches 1.3 times its "
         "largest side in voxels along z: label slices by what changed, never by a few slices round the point.",
+        "Two places of a scan can lie in one slice, each with its own label: in 2494 those of slices 23 and 24, and of "
+        "64 and 67. A map that points at the other one is right.",
         "All headers are copies of one GE LightSpeed16, also in the authentic scans: they say nothing of the scanner.",
         "The lowest value differs from scan to scan (-3024 to -1000): clip at -1000 before any comparison.",
         "Beside scans of another export, header, clip level and writer tell the classes apart: compare inside a slice.",
@@ -139,18 +141,18 @@ def check(root: Path) -> Findings:
         if "" not in tables and part not in tables
     ]
     found = _listed(root)
-    notes = []
-    for part in tables.keys() & SCANS.keys():
+    notes, short = [], []
+    for part in sorted(tables.keys() & SCANS.keys()):
         there = len({entry.patient for entry in found if entry.series == part})
         if there < SCANS[part]:
-            notes.append(f"{part}: {there} scans, {SCANS[part]} were published")
+            short.append(f"{part}: {there} scans, {SCANS[part]} were published")
     both = {entry.patient for entry in found if entry.series == "exp1"} & {
         e.patient for e in found if e.series == "exp2"
     }
     if both:
         notes.append(f"in both parts, in different states: {layout.named(sorted(both))}")
     kind = "small (labels.csv)" if "" in tables else f"full ({', '.join(sorted(tables))})"
-    return Findings.of(found, kind, missing, notes)
+    return Findings.of(found, kind, missing, notes, short=short)
 
 
 def _tables(root: Path) -> dict[str, Path]:

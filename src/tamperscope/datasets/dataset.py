@@ -52,6 +52,8 @@ class Findings:
     """What the layout or its tables promise and the folder does not hold, each with the way out."""
     notes: tuple[str, ...] = ()
     """What to know before using it."""
+    short: tuple[str, ...] = ()
+    """How much less there is than was published: nothing that is here lacks its other half, but it is a part."""
     leaks: tuple[str, ...] = ()
     """Patients and files that are in two parts of the split, if there is one."""
 
@@ -68,6 +70,8 @@ class Findings:
         missing: Iterable[str] = (),
         notes: Iterable[str] = (),
         leaks: Iterable[str] = (),
+        *,
+        short: Iterable[str] = (),
     ) -> Findings:
         """Count what the entries say."""
         listed = tuple(entries)
@@ -82,6 +86,7 @@ class Findings:
             scanners=tuple(sorted({entry.scanner for entry in listed} - {""})),
             missing=tuple(missing),
             notes=tuple(notes),
+            short=tuple(short),
             leaks=tuple(leaks),
         )
 

@@ -123,9 +123,9 @@ def check(root: Path) -> Findings:
     if bare and together is None:
         missing.append(f"the nodule marks of {layout.named(bare)}: fetch LIDC-XML-only.zip of the collection")
     patients = len({entry.patient for entry in listed})
-    notes = [f"{patients:,} of 1,010 patients"] if patients < 1010 else []
+    short = [f"{patients:,} of 1,010 patients"] if patients < 1010 else []
     small = any(entry.series == "" for entry in listed)
-    return Findings.of(listed, "small (nodules.xml)" if small else "TCIA", missing, notes)
+    return Findings.of(listed, "small (nodules.xml)" if small else "TCIA", missing, short=short)
 
 
 def marks_of(folder: Path, series_uid: str | None, root: Path | None = None) -> tuple[Mark, ...]:

@@ -63,7 +63,7 @@ def check(root: Path) -> Findings:
     Raises:
         UnreadableError: no ``real/`` and ``deepfake/`` with pictures, or a damaged mapping.
     """
-    listed, missing, notes = _listed(root), [], []
+    listed, missing, short = _listed(root), [], []
     real = {entry.patient for entry in listed if entry.label == "authentic"}
     orphans = sorted({entry.patient for entry in listed if entry.label == "forged"} - real)
     if orphans:
@@ -71,8 +71,8 @@ def check(root: Path) -> Findings:
     for label, published in PUBLISHED.items():
         there = sum(entry.label == label for entry in listed)
         if there < published:
-            notes.append(f"{label}: {there:,} of {published:,} published pictures")
-    return Findings.of(listed, FACTS.layout, missing, notes)
+            short.append(f"{label}: {there:,} of {published:,} published pictures")
+    return Findings.of(listed, FACTS.layout, missing, short=short)
 
 
 def _listed(root: Path) -> list[Entry]:

@@ -79,6 +79,11 @@ def without_generator(
     holders = {entry.patient for entry in listed if entry.generator == generator}
     if not any(parts[patient] == "test" for patient in holders):
         parts[max(holders)] = "test"
+        if not any(part == "train" for part in parts.values()):
+            raise InputError(
+                f"{len(parts)} patients are too few to hold {generator} out: nobody is left to train on",
+                hint="give more patients",
+            )
 
     def wanted(entry: Entry, part: str) -> bool:
         if entry.label == "authentic":

@@ -125,7 +125,10 @@ def _resume(learner: Learner, path: Path) -> Progress:
             _restore(optimiser, tensors, f"optimiser.{which}.")
         return Progress(int(tensors["step"]), float(tensors["seconds"]))
     except (KeyError, RuntimeError) as error:
-        raise WeightsError(f"{path} holds other networks: {error}", hint="choose another run folder") from error
+        raise WeightsError(
+            f"{path} was made with other settings (the shapes of its weights differ)",
+            hint="choose another run folder, or the width that it was begun with",
+        ) from error
 
 
 def _restore(optimiser: Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:

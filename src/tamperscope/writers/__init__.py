@@ -12,7 +12,7 @@ from tamperscope.errors import UnsupportedError
 from tamperscope.records import Series, Volume
 from tamperscope.study import DEFAULT_LIMITS, Limits
 
-from . import comparison, dicom, mask, nifti, pictures, record
+from . import comparison, dicom, lossy, mask, nifti, pictures, record
 from .dicom import Edit
 from .mark import TWIN, Mark, Role, prefix
 from .written import Written, covered
@@ -26,6 +26,7 @@ __all__ = [
     "comparison",
     "covered",
     "dicom",
+    "lossy",
     "mask",
     "nifti",
     "pictures",

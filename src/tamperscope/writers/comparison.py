@@ -254,6 +254,6 @@ def _colour_bar(height: int, reach: float, unit: str) -> Image.Image:
     for share in (1.0, 0.5, 0.0, -0.5, -1.0):
         y = pad + round((1 - share) / 2 * (height - 2 * pad - 1))
         pen.line((18, y, 22, y), fill=FAINT)
-        label = f"{share * reach:+.3g}" if share else f"0 {unit}"
+        label = (f"{share * reach:+.0f}" if reach >= 100.0 else f"{share * reach:+.3g}") if share else f"0 {unit}"
         pen.text((27, y), label, font=font(14), fill=FAINT, anchor="lm")
     return image

@@ -89,6 +89,7 @@ def _facts(volume: Volume) -> dict[str, JSON]:
         "modality": volume.modality,
         "shape": list(volume.shape),
         "spacing_mm": None if volume.geometry == "none" else list(volume.spacing_mm),
+        "findings": list(volume.findings),
         **facts,
     }
 
