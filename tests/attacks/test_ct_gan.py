@@ -188,6 +188,21 @@ def test_what_is_no_ct_states_no_spacing_or_is_too_small_is_refused_before_forgi
             cubes.require(volume, remover)
 
 
+def test_the_release_s_spacing_is_an_option(remover, lung):
+    overlapping = replace(lung, header={"slice_thickness_mm": 2.0})
+    faithful = replace(remover, spacing_source="slice-thickness")
+    place = (24, 24, 24)
+    apart = [one.sample(overlapping, np.random.default_rng(0), place)["slices_apart_mm"] for one in (remover, faithful)]
+    assert apart == [1.0, 2.0]
+    touched = [
+        one.apply(overlapping, one.sample(overlapping, np.random.default_rng(0), place)).mask.any(axis=(1, 2)).sum()
+        for one in (remover, faithful)
+    ]
+    assert touched[1] <= touched[0]
+    with pytest.raises(AttackError, match="unknown spacing source"):
+        replace(remover, spacing_source="x").sample(lung, np.random.default_rng(0), place)
+
+
 @pytest.mark.parametrize("volume", VOLUMES.values(), ids=VOLUMES.keys())
 def test_it_obeys_the_laws(remover, injector, volume):
     for attack in (remover, injector):

@@ -1,9 +1,9 @@
 """CT-GAN: a network puts a nodule into a lung or takes one out (Mirsky et al., USENIX Security 2019).
 
 Every step is that of the released code (ymirsky/CT-GAN), from the cut of the box to the touch-up, on Hounsfield values
-and with the spacing that the positions of the slices give. What the release does that a benchmark may not want, noise
-copied from one fixed place of the scan, is an option. The network is a small one of the published kind, trained by
-`tamperscope train ct-gan`.
+and with the spacing that the positions of the slices give. What the release does that a benchmark may not want is an
+option: noise copied from one fixed place of the scan, and Slice Thickness taken for the distance of overlapping slices.
+The network is a small one of the published kind, trained by `tamperscope train ct-gan`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from tamperscope.records import JSON, FloatArray, Forgery, Volume
 
 Mode: TypeAlias = Literal["inject", "remove"]
 NoiseSource: TypeAlias = Literal["random-place", "fixed-place", "gaussian", "none"]
+SpacingSource: TypeAlias = Literal["positions", "slice-thickness"]
+SPACING_SOURCES: tuple[SpacingSource, ...] = ("positions", "slice-thickness")
 NOISE_SOURCES: tuple[NoiseSource, ...] = ("random-place", "fixed-place", "gaussian", "none")
 
 HOLE_MM = float(SIDE - 2 * HOLE)
@@ -119,6 +121,8 @@ class CtGan:
     """None for the one that comes with the package."""
     noise_source: NoiseSource = "random-place"
     """Where `sample` lets the touch-up's noise come from: the release's default is "fixed-place"."""
+    spacing_source: SpacingSource = "positions"
+    """What counts as the distance of slices: the release takes Slice Thickness (0018,0050) for it."""
     modalities: tuple[str, ...] = ("CT",)
     box_mm: float = BOX_MM
     benign: bool = False
@@ -136,12 +140,14 @@ class CtGan:
             WeightsError: the network has no Card.
         """
         centre = cubes.choose_for(self.mode, volume, rng, at)
+        apart = _slices_apart(volume, self.spacing_source)
         return {
             "centre": list(centre),
+            "slices_apart_mm": apart,
             **made_with.record(self._network),
             "noise_source": self.noise_source,
             "noise_at": list(_noise_place(volume, self.noise_source, rng)),
-            "noise_hu": REMOVAL_NOISE_HU if self.mode == "remove" else _injection_noise(volume, centre),
+            "noise_hu": REMOVAL_NOISE_HU if self.mode == "remove" else _injection_noise(volume, centre, apart),
             "seed": int(rng.integers(2**31)),
         }
 
@@ -155,7 +161,7 @@ class CtGan:
         made_with.check(self._network, params)
         k, j, i = params["centre"]
         cubes.around(volume, (k, j, i), (1, 1, 1))  # refuses a place outside
-        box, side = _sizes(volume)
+        box, side = _sizes(volume, float(params["slices_apart_mm"]))
         original = _cut(volume, (k, j, i), side)
         clean = original.copy()
         clean[_middle(side, box)] = self._imagine(_cut(volume, (k, j, i), box))
@@ -185,9 +191,23 @@ class CtGan:
 PACKAGED: Mapping[Mode, Network] = {"inject": Network("ct-gan-inject"), "remove": Network("ct-gan-remove")}
 
 
-def _sizes(volume: Volume) -> tuple[cubes.Triple, cubes.Triple]:
+def _slices_apart(volume: Volume, source: SpacingSource) -> float:
+    """Distance of slices in mm, by their positions or as the release has it; by positions where no thickness is stated.
+
+    Raises:
+        AttackError: an unknown source.
+    """
+    if source not in SPACING_SOURCES:
+        raise AttackError(f"unknown spacing source {source!r}", hint=f"one of {', '.join(SPACING_SOURCES)}")
+    stated = volume.header.get("slice_thickness_mm")
+    if source == "positions" or not isinstance(stated, int | float) or stated <= 0:
+        return round(volume.spacing_mm[0], 6)
+    return round(float(stated), 6)
+
+
+def _sizes(volume: Volume, slices_apart_mm: float) -> tuple[cubes.Triple, cubes.Triple]:
     """Voxels (k, j, i) of the box of 32 mm, and of the touch-up, which has one length on all axes."""
-    k, j, i = (max(round(BOX_MM / mm), 1) for mm in volume.spacing_mm)
+    k, j, i = (max(round(BOX_MM / mm), 1) for mm in (slices_apart_mm, *volume.spacing_mm[1:]))
     if volume.shape[0] == 1:
         side = int(TOUCH_UP * max(j, i))
         return (1, j, i), (1, side, side)
@@ -230,9 +250,9 @@ def _noise_place(volume: Volume, source: NoiseSource, rng: np.random.Generator) 
     return k, j, i
 
 
-def _injection_noise(volume: Volume, centre: cubes.Triple) -> float:
+def _injection_noise(volume: Volume, centre: cubes.Triple, slices_apart_mm: float) -> float:
     """0.6 times the standard deviation of the lung round the place, in HU, as the release has it."""
-    _, side = _sizes(volume)
+    _, side = _sizes(volume, slices_apart_mm)
     _, where = _overlap(volume.shape, centre, side)
     near = volume.voxels[where]
     lung = near[near < INJECTION_LUNG_HU]
