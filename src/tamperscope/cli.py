@@ -10,6 +10,7 @@ import typer
 
 from tamperscope.commands import datasets, train
 from tamperscope.commands.doctor import doctor
+from tamperscope.commands.evaluate import evaluate
 from tamperscope.commands.forge import forge
 from tamperscope.commands.forge_set import forge_set
 from tamperscope.commands.scan import scan
@@ -28,6 +29,7 @@ app.command()(forge)
 app.command("forge-set")(forge_set)
 app.add_typer(datasets.app)
 app.add_typer(train.app)
+app.command()(evaluate)
 app.command()(doctor)
 
 

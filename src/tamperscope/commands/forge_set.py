@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tamperscope.commands.terminal import USAGE_ERROR, progress
+from tamperscope.commands.terminal import SOME_FAILED, USAGE_ERROR, progress
 
-SOME_FAILED = 4
 """The exit code that a scan has too where a part of its input failed."""
 
 

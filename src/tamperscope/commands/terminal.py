@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 USAGE_ERROR = 2
+SOME_FAILED = 4
 
 
 @contextmanager

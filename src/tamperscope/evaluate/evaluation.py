@@ -1,0 +1,110 @@
+"""A whole evaluation: the cases of a manifest, a model's answers to them, all figures, and the page that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tamperscope import detectors, pipeline, weights
+from tamperscope.datasets import cases, table
+from tamperscope.datasets.cases import Group
+from tamperscope.datasets.manifest import Tick, digested
+from tamperscope.errors import UsageError
+from tamperscope.evaluate import page, plots
+from tamperscope.evaluate.outcomes import Outcome, Tested
+from tamperscope.evaluate.page import Example
+from tamperscope.evaluate.run import Run, run, selected
+from tamperscope.evaluate.summary import REFUSED, Scored, by_patient, by_slice, summary
+from tamperscope.records import JSON
+from tamperscope.report.files import save
+from tamperscope.verdict import Policy
+from tamperscope.weights import Card
+
+SCHEMA = "tamperscope/evaluation/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an evaluation is asked for."""
+
+    model: str
+    """Name of a packaged Card, or the path of one."""
+    data: Path
+    """A manifest, or a folder that holds one."""
+    out: Path
+    part: str | None = None
+    false_alarms: float = 0.01
+    resamples: int = 1000
+    examples: int = 3
+    """Worst misses, and worst false alarms, that are drawn."""
+    seed: int = 0
+    threads: int | None = None
+
+
+def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSON]]:
+    """Judge, reckon, and write ``evaluation.json`` and ``evaluation.html`` into ``asked.out``.
+
+    Raises:
+        UsageError: no such model or part, or a folder that holds another evaluation.
+        InputError: the manifest cannot be used, or holds one class only.
+        WeightsError: the model is damaged.
+        MissingExtraError: the library that draws the plots is not installed.
+    """
+    card = card_of(asked.model)
+    tested = Tested(
+        card.name, detectors.from_card(card, asked.threads), card.calibration, Policy.at(asked.false_alarms)
+    )
+    entries = digested(selected(table.read(asked.data).entries, asked.part), tick)
+    answers = run(entries, tested, {"sha256": card.sha256, "false_alarms": asked.false_alarms}, asked.out, tick)
+    outcomes = answers.outcomes
+    rng = np.random.default_rng(asked.seed)
+    figures = summary(outcomes, tested.threshold, rng, asked.resamples)
+    about: dict[str, JSON] = {"schema": SCHEMA, "model": card.name, "sha256": card.sha256, "part": asked.part}
+    save(asked.out / "evaluation.json", (json.dumps(about | figures, indent=2) + "\n").encode())
+    series = Scored.of((REFUSED if one.score is None else one.score, one.forged, one.patient) for one in outcomes)
+    levels = {"series": series, "patients": by_patient(outcomes), "slices": by_slice(outcomes)}
+    groups = {cases.name_of(group[0]): group for group in cases.by_series(entries)}
+    shown = [drawn(one, groups[one.name], card, asked) for one in worst(outcomes, asked.examples)]
+    text = page.render(card.name, figures, plots.every(outcomes, levels, tested.threshold), shown, answers.failed)
+    save(asked.out / "evaluation.html", text.encode())
+    return answers, figures
+
+
+def card_of(model: str) -> Card:
+    """The Card of a packaged model by its name, or the one in a file.
+
+    Raises:
+        UsageError: there is none; the message lists those of the package.
+        WeightsError: the file is no Card.
+    """
+    packaged = {card.name: card for card in weights.packaged()}
+    if model in packaged:
+        return packaged[model]
+    if Path(model).is_file():
+        return weights.read_card(Path(model))
+    raise UsageError(f"no model is called {model}", hint=f"there are {', '.join(packaged)}; or give the JSON of a Card")
+
+
+def worst(outcomes: Iterable[Outcome], count: int) -> list[Outcome]:
+    """The forged series with the lowest scores, then the authentic ones with the highest, ``count`` of each."""
+    answered = [(one.score, one) for one in outcomes if one.score is not None]
+    ordered = [one for _, one in sorted(answered, key=lambda pair: (pair[0], pair[1].name))]
+    missed = [one for one in ordered if one.forged and one.verdict != "suspicious"]
+    alarms = [one for one in reversed(ordered) if not one.forged and one.verdict != "no_evidence"]
+    return [*missed[:count], *alarms[:count]]
+
+
+def drawn(one: Outcome, group: Group, card: Card, asked: Asked) -> Example:
+    """Scan a case again, and take the picture of its report, which stays in the folder ``examples``."""
+    folder = asked.out / "examples" / "-".join(one.name.split("/"))[-80:]
+    policy = Policy.at(asked.false_alarms)
+    report = pipeline.scan(
+        [entry.path for entry in group], out=folder, cards=(card,), policy=policy, keep_heatmaps=False
+    )
+    kind = "missed" if one.forged else "false alarm"
+    title = f"{kind}: {one.name}, {one.groups.get('generator', '')}, probability {one.score:.3f}"
+    return Example(title, (folder / f"{report.series[0].name}.png").read_bytes())

@@ -1,0 +1,99 @@
+"""An evaluation as one HTML page that needs nothing else: figures with their intervals, worst groups first, plots."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined, Template
+
+import tamperscope
+from tamperscope.records import JSON, Failure
+from tamperscope.report import words
+
+ROWS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "recall": "recall: forged cases called suspicious",
+    "false_alarm_rate": "false alarms: authentic cases called suspicious",
+    "specificity": "specificity",
+    "precision": "precision",
+    "f1": "F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "detection_at_0.01": "found at 1 % false alarms",
+    "detection_at_0.001": "found at 0.1 % false alarms",
+}
+PLACE = {
+    "pointing": "pointing game",
+    "region_auroc": "region AUROC",
+    "pixel_f1": "voxel F1 at the threshold",
+    "iou": "voxel IoU at the threshold",
+    "box_iou": "3D box IoU",
+    "voxel_ap": "voxel average precision",
+    "oracle_f1": "voxel F1 at the best threshold (oracle)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A case that was answered wrongly, with its picture as PNG."""
+
+    title: str
+    picture: bytes
+
+
+def render(
+    model: str,
+    figures: Mapping[str, JSON],
+    plots: Mapping[str, bytes],
+    examples: Sequence[Example] = (),
+    failed: Sequence[Failure] = (),
+) -> str:
+    """The page. All that comes from the input is escaped.
+
+    Args:
+        model: what was judged.
+        figures: as `summary.summary` gives them.
+        plots: SVG by title.
+        examples: the worst misses and false alarms.
+        failed: cases that could not be read.
+    """
+    text = _template().render(
+        model=model,
+        figures=figures,
+        plots={title: _inline(svg, "svg+xml") for title, svg in plots.items()},
+        examples=[(one.title, _inline(one.picture, "png")) for one in examples],
+        failed=failed,
+        rows=ROWS,
+        place=PLACE,
+        words=words,
+        version=tamperscope.__version__,
+    )
+    return f"{text}\n"
+
+
+def _inline(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": _number, "interval": _interval, "text": words.visible}
+    source = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
+    return environment.from_string(source)
+
+
+def _number(value: JSON) -> str:
+    """Three places; "not measurable" where there is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "not measurable"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _interval(value: JSON) -> str:
+    return f"{_number(value[0])} to {_number(value[1])}" if isinstance(value, list) and len(value) == 2 else ""

@@ -1,0 +1,243 @@
+"""All figures of one model on one set of cases, from its outcomes: by series, patient, slice and place, worst first.
+
+A series that the model refused counts as not flagged, with the lowest of all scores: a forger gains by a refusal. How
+many there are is stated. Intervals draw whole patients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamperscope.evaluate import decisions, froc, ranking, reliability
+from tamperscope.evaluate.intervals import bootstrap
+from tamperscope.evaluate.metrics import auroc
+from tamperscope.evaluate.outcomes import Outcome
+from tamperscope.records import JSON
+
+REFUSED = -1.0
+"""Score of a refused series: below every probability."""
+RATES = (0.01, 0.001)
+FEWEST = 5
+"""Forged or authentic series below which a group is listed without an AUROC: one case would decide it."""
+LOCAL = ("pixel_f1", "iou", "pointing", "voxel_ap", "oracle_f1", "box_iou", "region_auroc")
+Statistic: TypeAlias = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Scores (N), whether each case is forged (N), and whose it is."""
+
+    scores: NDArray[np.float64]
+    forged: NDArray[np.bool_]
+    patients: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[float, bool, str]]) -> Scored:
+        """From (score, forged, patient) of each case."""
+        listed = list(rows)
+        return cls(
+            np.array([score for score, _, _ in listed], dtype=np.float64),
+            np.array([forged for _, forged, _ in listed], dtype=bool),
+            tuple(patient for _, _, patient in listed),
+        )
+
+    @property
+    def sides(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of the forged, and of the authentic ones."""
+        return self.scores[self.forged], self.scores[~self.forged]
+
+
+def summary(
+    outcomes: Sequence[Outcome], threshold: float, rng: np.random.Generator, resamples: int = 1000
+) -> dict[str, JSON]:
+    """Every figure as JSON; NaN becomes null, which reads "not measurable".
+
+    Args:
+        outcomes: one a series.
+        threshold: probability from which the model calls a series suspicious, fixed before.
+        rng: of the resamples.
+        resamples: how many patients' draws an interval rests on; 0 for none.
+    """
+    series = Scored.of((_score(one), one.forged, one.patient) for one in outcomes)
+    levels = {"series": series, "patient": by_patient(outcomes), "slice": by_slice(outcomes)}
+    return {
+        "cases": counts(outcomes),
+        "threshold": threshold,
+        **{name: level(scored, threshold, rng, resamples) for name, scored in levels.items()},
+        "place": places(outcomes, rng, resamples),
+        "froc": marks(outcomes),
+        "calibration": calibration(outcomes),
+        "groups": groups(outcomes),
+    }
+
+
+def counts(outcomes: Sequence[Outcome]) -> JSON:
+    """How many series and patients there are, how many were refused, and what was said of them."""
+    said: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for one in outcomes:
+        said["forged" if one.forged else "authentic"][one.verdict] += 1
+    return {
+        "series": len(outcomes),
+        "patients": len({one.patient for one in outcomes}),
+        "forged": sum(one.forged for one in outcomes),
+        "authentic": sum(not one.forged for one in outcomes),
+        "refused": sum(one.score is None for one in outcomes),
+        "seconds_a_series": _number(float(np.median([one.seconds for one in outcomes])) if outcomes else math.nan),
+        "verdicts": {truth: dict(sorted(found.items())) for truth, found in sorted(said.items())},
+    }
+
+
+def by_patient(outcomes: Iterable[Outcome]) -> Scored:
+    """The highest score of each patient's authentic series, and of their forged ones: a patient may have both."""
+    highest: dict[tuple[str, bool], float] = {}
+    for one in outcomes:
+        key = one.patient, one.forged
+        highest[key] = max(highest.get(key, -math.inf), _score(one))
+    return Scored.of((score, forged, patient) for (patient, forged), score in highest.items())
+
+
+def by_slice(outcomes: Iterable[Outcome]) -> Scored:
+    """Every slice of answered series whose truth is known."""
+    return Scored.of(
+        (score, truth, one.patient)
+        for one in outcomes
+        if one.slice_scores and one.slice_truths
+        for score, truth in zip(one.slice_scores, one.slice_truths, strict=True)
+    )
+
+
+def level(scored: Scored, threshold: float, rng: np.random.Generator, resamples: int) -> dict[str, JSON]:
+    """Ranking, decisions at the threshold, and the interval of both."""
+    forged, authentic = scored.sides
+    confusion = decisions.at(forged, authentic, threshold)
+    figures: dict[str, tuple[float, Statistic]] = {
+        "auroc": (auroc(forged, authentic), lambda s, t: auroc(s[t], s[~t])),
+        "auprc": (ranking.auprc(forged, authentic), lambda s, t: ranking.auprc(s[t], s[~t])),
+        "recall": (confusion.recall, lambda s, t: float(np.mean(s[t] >= threshold)) if t.any() else math.nan),
+        "false_alarm_rate": (
+            confusion.false_alarm_rate,
+            lambda s, t: float(np.mean(s[~t] >= threshold)) if (~t).any() else math.nan,
+        ),
+    }
+    found: dict[str, JSON] = {"forged": int(forged.size), "authentic": int(authentic.size)}
+    for name, (value, statistic) in figures.items():
+        found[name] = _number(value)
+        found[f"{name}_interval"] = interval(scored, statistic, rng, resamples)
+    for name in ("accuracy", "precision", "f1", "specificity", "balanced_accuracy"):
+        found[name] = _number(getattr(confusion, name))
+    for rate in RATES:
+        found[f"detection_at_{rate:g}"] = _number(ranking.detection_rate(forged, authentic, rate))
+    return found | {"confusion": dict(asdict(confusion))}
+
+
+def interval(scored: Scored, statistic: Statistic, rng: np.random.Generator, resamples: int) -> JSON:
+    """[low, high] that hold 95 %, whole patients drawn; None where it cannot be said."""
+    if resamples == 0 or len(set(scored.patients)) < 2:
+        return None
+
+    def drawn(rows: NDArray[np.intp]) -> float:
+        return statistic(scored.scores[rows], scored.forged[rows])
+
+    found = bootstrap(drawn, scored.patients, rng, resamples)
+    return [_number(found.low), _number(found.high)] if math.isfinite(found.low) else None
+
+
+def places(outcomes: Sequence[Outcome], rng: np.random.Generator, resamples: int) -> JSON:
+    """Mean of each measure of `outcomes.localised` over the forged series that have it, with their number."""
+    table: dict[str, JSON] = {}
+    for name in LOCAL:
+        rows = [(one.place[name], one.patient) for one in outcomes if one.forged and name in one.place]
+        if not rows:
+            continue
+        scored = Scored.of((value, True, patient) for value, patient in rows)
+        table[name] = {
+            "mean": _number(float(scored.scores.mean())),
+            "interval": interval(scored, lambda s, _: float(s.mean()) if s.size else math.nan, rng, resamples),
+            "series": len(rows),
+        }
+    flagged = [one.place["flagged_share"] for one in outcomes if "flagged_share" in one.place]
+    return table | {"flagged_share_of_authentic": _number(float(np.mean(flagged)) if flagged else math.nan)}
+
+
+def marks(outcomes: Sequence[Outcome]) -> JSON:
+    """Share of the forgeries found at each number of false marks a scan, and their mean."""
+    curve = froc.froc([one.scan for one in outcomes])
+    found = froc.sensitivities_at(curve)
+    rates = {f"{rate:g}": _number(value) for rate, value in zip(froc.RATES, found, strict=True)}
+    return {
+        "sensitivity": dict(rates),
+        "mean": _number(froc.mean_sensitivity(curve)),
+        "lesions": sum(one.lesions for one in outcomes),
+    }
+
+
+def calibration(outcomes: Sequence[Outcome]) -> JSON:
+    """ECE, Brier score and area under risk-coverage of the answered series. They depend on the share of forged ones."""
+    answered = [one for one in outcomes if one.score is not None]
+    probabilities = np.array([one.score for one in answered], dtype=np.float64)
+    truths = np.array([one.forged for one in answered], dtype=bool)
+    decided = [(one, one.verdict) for one in answered if one.verdict != "inconclusive"]
+    wrong = [one.forged != (said == "suspicious") for one, said in decided]
+    return {
+        "series": len(answered),
+        "prevalence": _number(float(truths.mean()) if truths.size else math.nan),
+        "ece": _number(reliability.ece(probabilities, truths)),
+        "brier": _number(reliability.brier(probabilities, truths)),
+        "risk_coverage_area": _number(
+            reliability.risk_coverage_area(np.abs(probabilities - 0.5), (probabilities >= 0.5) != truths)
+        ),
+        "answered_share": _number(len(decided) / len(outcomes) if outcomes else math.nan),
+        "error_among_answered": _number(float(np.mean(wrong)) if wrong else math.nan),
+    }
+
+
+def groups(outcomes: Sequence[Outcome]) -> list[JSON]:
+    """One row for each value of each group, the lowest AUROC first; those too small for one stand last.
+
+    The forgeries of one generator are held against all authentic series; of a scanner, a kernel and so on, forged
+    against authentic of the same.
+    """
+    found: list[dict[str, JSON]] = []
+    for key in dict.fromkeys(key for one in outcomes for key in one.groups):
+        for value in sorted({one.groups[key] for one in outcomes if key in one.groups}):
+            inside = [one for one in outcomes if one.groups.get(key) == value]
+            authentic = [one for one in outcomes if not one.forged] if key == "generator" else inside
+            forged = [_score(one) for one in inside if one.forged]
+            below = [_score(one) for one in authentic if not one.forged]
+            if key == "generator" and not forged:
+                continue
+            enough = min(len(forged), len(below)) >= FEWEST
+            found.append(
+                {
+                    "group": key,
+                    "value": value,
+                    "forged": len(forged),
+                    "authentic": len(below),
+                    "auroc": _number(auroc(forged, below) if enough else math.nan),
+                    "suspicious_forged": sum(one.forged and one.verdict == "suspicious" for one in inside),
+                    "suspicious_authentic": sum(not one.forged and one.verdict == "suspicious" for one in authentic),
+                }
+            )
+    found.sort(key=_worst_first)
+    return list(found)
+
+
+def _worst_first(row: Mapping[str, JSON]) -> tuple[bool, float]:
+    area = row["auroc"]
+    return (not isinstance(area, float), area if isinstance(area, float) else 0.0)
+
+
+def _score(one: Outcome) -> float:
+    return REFUSED if one.score is None else one.score
+
+
+def _number(value: float) -> JSON:
+    """Rounded to four places; None for what is not measurable."""
+    return round(float(value), 4) if math.isfinite(value) else None
