@@ -10,7 +10,6 @@ import typer
 from tamperscope.commands.terminal import SOME_FAILED, USAGE_ERROR, progress
 
 if TYPE_CHECKING:
-    from tamperscope.evaluate.run import Run
     from tamperscope.records import JSON
 
 
@@ -47,11 +46,11 @@ def evaluate(
     for failure in answers.failed:
         typer.echo(words.visible(f"failed        {failure.source}: {failure.error} ({failure.hint})"), err=True)
     if not quiet:
-        _summarise(answers, figures, out)
+        _summarise(figures, out)
     raise typer.Exit(SOME_FAILED if answers.failed else 0)
 
 
-def _summarise(answers: Run, figures: dict[str, JSON], out: Path) -> None:
+def _summarise(figures: dict[str, JSON], out: Path) -> None:
     from tamperscope.report import words
 
     series, cases = figures["series"], figures["cases"]

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tamperscope import forge_set, phantom
+from tamperscope.datasets import cases, table
+from tamperscope.detectors import from_card, packaged_cards
+from tamperscope.errors import InputError, UsageError
+from tamperscope.evaluate import evaluation, outcomes, run
+from tamperscope.evaluate.evaluation import Asked
+
+RECIPE = """
+name = "trial"
+[[forgery]]
+attack = "ct-gan-blend"
+mode = "remove"
+[[forgery]]
+attack = "denoise"
+twin = false
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A set of two drawn patients: for each a removal, its twin, and a benign change."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    for number in range(2):
+        chest = phantom.chest((4, 256, 256), (2.5, 0.9, 0.9), np.random.default_rng(number))
+        phantom.write_dicom(chest, folder / "studies" / str(number))
+    (folder / "R.toml").write_text(RECIPE)
+    forge_set.make([folder / "studies"], folder / "R.toml", folder / "set")
+    return folder / "set"
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
+    out = tmp_path_factory.mktemp("evaluated") / "out"
+    asked = Asked("ct-noise", data, out, resamples=20, examples=1)
+    return asked, *evaluation.evaluate(asked)
+
+
+def test_it_judges_every_series_and_leaves_page_figures_and_answers(done):
+    asked, answers, figures = done
+    assert len(answers.outcomes) == figures["cases"]["series"] == 6
+    assert (figures["cases"]["forged"], figures["cases"]["authentic"]) == (2, 4)
+    assert not answers.failed
+    kept = json.loads((asked.out / "evaluation.json").read_text())
+    assert kept["model"] == "ct-noise"
+    assert {key: kept[key] for key in figures} == figures
+    page = (asked.out / "evaluation.html").read_text()
+    for words in ("Worst groups first", "ct-gan-blend", "data:image/svg+xml", "not measurable", "Where it was wrong"):
+        assert words in page
+    assert len(list((asked.out / "examples").iterdir())) >= 1
+
+
+def test_a_run_that_was_killed_goes_on_and_judges_nothing_twice(done, monkeypatch):
+    asked, answers, figures = done
+    path = asked.out / run.ROWS
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]) + lines[-1][:20])
+    judged = []
+    monkeypatch.setattr(run, "outcome", lambda case, tested: judged.append(case.name) or outcomes.outcome(case, tested))
+    again, same = evaluation.evaluate(asked)
+    assert len(judged) == 1
+    assert [one.name for one in again.outcomes] == [one.name for one in answers.outcomes]
+    assert same["series"] == figures["series"]
+
+
+def test_the_answers_of_another_model_are_not_mixed_in(done):
+    asked, *_ = done
+    with pytest.raises(UsageError, match="another model"):
+        evaluation.evaluate(replace(asked, model="ct-trace"))
+
+
+def test_what_cannot_be_read_is_told_and_the_others_are_judged(data, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
+    entries = table.read(data).entries
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(b"no image")
+    listed = [replace(entry, path=broken) if n == 0 else entry for n, entry in enumerate(entries)]
+    card = next(card for card in packaged_cards() if card.name == "ct-noise")
+    tested = outcomes.Tested(card.name, from_card(card), card.calibration)
+    answers = run.run(listed, tested, {}, tmp_path / "out")
+    assert len(answers.failed) == 1
+    assert len(answers.outcomes) == 5
+
+
+def test_parts_have_to_be_named_and_one_class_is_refused(data):
+    entries = table.read(data).entries
+    parted = [replace(entry, part="test") for entry in entries]
+    with pytest.raises(UsageError, match="--part, one of test"):
+        run.selected(parted, None)
+    with pytest.raises(UsageError, match="no part 'train'"):
+        run.selected(parted, "train")
+    assert len(run.selected(parted, "test")) == len(entries)
+    with pytest.raises(InputError, match="authentic: neither rate"):
+        run.selected([entry for entry in entries if entry.label == "authentic"], None)
+    with pytest.raises(UsageError, match="no model is called nobody"):
+        evaluation.card_of("nobody")
+
+
+def test_the_map_is_held_against_the_mask(data):
+    card = next(card for card in packaged_cards() if card.name == "ct-noise")
+    tested = outcomes.Tested(card.name, from_card(card), card.calibration)
+    opened = [cases.opened(group) for group in cases.by_series(table.read(data).entries)]
+    judged = {case.forged: outcomes.outcome(case, tested) for case in opened}
+    assert {"pixel_f1", "iou", "pointing", "voxel_ap", "oracle_f1", "box_iou"} <= judged[True].place.keys()
+    assert judged[False].place.keys() == {"flagged_share"}
+    assert judged[True].lesions == 1
+    assert judged[False].lesions == 0
+    assert any(judged[True].slice_truths)
+    assert not any(judged[False].slice_truths)
