@@ -311,3 +311,15 @@ def test_workers_end_with_the_run_that_started_them_however_it_ends(tmp_path):
         run.kill()
         # The workers hold the other end of the pipe: it is read to its end when the last of them has gone.
         assert run.stdout.read() == ""
+
+
+def test_a_split_file_places_the_patients_and_a_second_run_goes_on(tmp_path):
+    for name in ("ADAMS", "ZORN"):
+        named(tmp_path / "studies" / name, name, "19500101", identity=name)
+    (tmp_path / "split.json").write_text('{"train": ["ADAMS"], "calibrate": [], "test": ["ZORN"], "rotation": []}')
+    path = tmp_path / "R.toml"
+    path.write_text("patient = '(ADAMS|ZORN)/[^/]*$'\nsplit = 'split.json'\n[[forgery]]\nattack = 'denoise'\n")
+    first = forge_set.make([tmp_path / "studies"], path, tmp_path / "set")
+    assert forge_set.make([tmp_path / "studies"], path, tmp_path / "set").items == first.items
+    with (tmp_path / "set" / "manifest.csv").open() as file:
+        assert {(row["patient"], row["part"]) for row in csv.DictReader(file)} == {("ADAMS", "train"), ("ZORN", "test")}

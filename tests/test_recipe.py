@@ -80,3 +80,17 @@ options = {noise_source = "fixed-place"}
     assert line.plan().pixels[0].noise_source == "fixed-place"
     with pytest.raises(UsageError, match=r"\[\[forgery\]\] 1: ct-gan-remove has no option 'noise'"):
         parse_recipe(text.replace("noise_source", "noise"), "R.toml")
+
+
+def test_a_split_is_a_file_relative_to_the_recipe_and_takes_the_place_of_shares(tmp_path):
+    (tmp_path / "split.json").write_text('{"train": [], "calibrate": [], "test": [], "rotation": ["train"]}')
+    path = tmp_path / "R.toml"
+    path.write_text("split = 'split.json'\n[[forgery]]\nattack = 'inpaint'\n")
+    assert read_recipe(path).split == tmp_path / "split.json"
+    assert read_recipe(path).divided
+    path.write_text("split = 'gone.json'\n[[forgery]]\nattack = 'inpaint'\n")
+    with pytest.raises(UsageError, match="no such file"):
+        read_recipe(path)
+    path.write_text("split = 'split.json'\n[parts]\ntrain = 1.0\n[[forgery]]\nattack = 'inpaint'\n")
+    with pytest.raises(UsageError, match="both split and"):
+        read_recipe(path)

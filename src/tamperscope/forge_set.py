@@ -33,6 +33,7 @@ from typing import Any, TypeAlias
 from pydicom import dcmread
 
 from tamperscope import forge, study, writers
+from tamperscope.datasets.manifest import dealt
 from tamperscope.errors import LimitError, TamperscopeError, UnreadableError, UsageError
 from tamperscope.plan import anyone, donor_attacks, family, mode_of
 from tamperscope.recipe import Line, Recipe, read_recipe
@@ -151,7 +152,7 @@ def _check_patients(found: Iterable[Subject], recipe: Recipe, limits: Limits) ->
     for one in found:
         source = one.series.instances[0].source
         if one.series.format != "dicom":
-            if recipe.parts and recipe.patient is None:
+            if recipe.divided and recipe.patient is None:
                 raise UsageError(
                     f"{source} does not say whose it is, so a patient could be in two parts",
                     hint="say in the recipe how its name does, as in patient = '^([0-9]+)', or leave out [parts]",
@@ -199,7 +200,15 @@ def _patient(series: Series, recipe: Recipe, limits: Limits) -> str:
 
 
 def _parts(patients: Iterable[str], recipe: Recipe) -> dict[str, str]:
-    """Patients dealt to the parts by their shares, in an order that the seed shuffles."""
+    """Patients dealt to the parts by a file, or by their shares, in an order that the seed shuffles.
+
+    Raises:
+        UsageError: a part would stay empty.
+        InputError: the file is no split, or leaves a patient out.
+    """
+    if recipe.split is not None:
+        known = set(patients)
+        return {patient: part for patient, part in dealt(recipe.split, known).items() if patient in known}
     ranked = sorted(patients, key=lambda patient: _number(recipe.seed, "part", patient))
     parts: dict[str, str] = {}
     done, share = 0, 0.0
@@ -307,7 +316,7 @@ def _prepare(out: Path, sources: Sequence[str | Path], recipe: Recipe, recipe_pa
     if not kept.is_file():
         forge.prepare(out, sources)
         save(kept, recipe_path.read_bytes())
-    elif read_recipe(kept) != recipe:
+    elif read_recipe(kept, recipe_path.parent) != recipe:
         raise UsageError(f"{out} was made by another recipe", hint=f"choose an empty folder, or use {kept}")
     for one in map(Path, sources):
         if one.resolve().is_relative_to(out.resolve()):

@@ -58,11 +58,18 @@ class Recipe:
     modality: str | None = None
     spacing_mm: tuple[float, ...] = ()
     parts: Mapping[str, float] = field(default_factory=dict)
-    """Share of the patients in each part; without any there is no split."""
+    """Share of the patients in each part; without any, and without ``split``, there is no split."""
+    split: Path | None = None
+    """A file that says which patient is in which part, see `datasets.manifest.dealt`."""
+
+    @property
+    def divided(self) -> bool:
+        """Whether patients belong to parts."""
+        return bool(self.parts) or self.split is not None
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe.
+def read_recipe(path: Path, folder: Path | None = None) -> Recipe:
+    """Read and check a recipe; the paths in it are relative to ``folder``, its own if None.
 
     Raises:
         UsageError: it cannot be read, or a key or a value is wrong; the message names it, and what would be right.
@@ -71,17 +78,17 @@ def read_recipe(path: Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", hint="check it") from error
-    return parse_recipe(text, str(path))
+    return parse_recipe(text, str(path), folder or path.parent)
 
 
-def parse_recipe(text: str, name: str) -> Recipe:
-    """A recipe from its TOML text; ``name`` is what messages call it. See `read_recipe`."""
+def parse_recipe(text: str, name: str, folder: Path | None = None) -> Recipe:
+    """A recipe from its TOML text; ``name`` is what messages call it, ``folder`` what its paths are relative to."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name} is no TOML: {error}", hint="see the recipe in docs/how-to.md") from error
     check = _Checker(name)
-    check.keys(tree, ("seed", "name", "patient", "modality", "spacing_mm", "parts", "forgery"), "the recipe")
+    check.keys(tree, ("seed", "name", "patient", "modality", "spacing_mm", "parts", "split", "forgery"), "the recipe")
     lines = check.one(tree, "forgery", list, [])
     if not lines:
         raise UsageError(f"{name} holds no [[forgery]]", hint="add one with attack = NAME")
@@ -93,6 +100,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
         modality=check.one(tree, "modality", str, None),
         spacing_mm=_spacing(check, tree),
         parts=_shares(check, tree),
+        split=_split(check, tree, folder or Path()),
     )
 
 
@@ -155,6 +163,17 @@ def _line(check: _Checker, table: Any, number: int) -> Line:
     except UsageError as error:
         raise check.fail(f"{where}: {error.message}", error.hint) from error
     return line
+
+
+def _split(check: _Checker, tree: Mapping[str, Any], folder: Path) -> Path | None:
+    text: str | None = check.one(tree, "split", str, None)
+    if text is None:
+        return None
+    if "parts" in tree:
+        raise check.fail("both split and [parts]", "a file places the patients, or shares deal them out")
+    if not (folder / text).is_file():
+        raise check.fail(f"split = {text!r}: no such file in {folder}", "it is relative to the recipe")
+    return (folder / text).resolve()
 
 
 def _pattern(check: _Checker, tree: Mapping[str, Any]) -> str | None:

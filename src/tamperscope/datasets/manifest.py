@@ -121,12 +121,23 @@ def check_disjoint(entries: Iterable[Entry], parts: Mapping[str, Part]) -> None:
 
 
 def read_split(path: Path, entries: Iterable[Entry]) -> dict[str, Part]:
+    """The part of every patient, see `dealt`; no picture may lie in two.
+
+    Raises:
+        InputError: see `dealt`, or a picture in two parts.
+    """
+    known = tuple(entries)
+    parts = dealt(path, {entry.patient for entry in known})
+    check_disjoint(known, parts)
+    return parts
+
+
+def dealt(path: Path, patients: Iterable[str]) -> dict[str, Part]:
     """The part of every patient, from a JSON file: lists for those placed by hand, a rotation for all others.
 
     Raises:
-        InputError: the file is no such split, a patient stands in two lists or in none, or a picture in two parts.
+        InputError: the file is no such split, or a patient stands in two lists or in none.
     """
-    known = tuple(entries)
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         placed = [(patient, part) for part in PARTS for patient in tree[part]]
@@ -138,9 +149,7 @@ def read_split(path: Path, entries: Iterable[Entry]) -> dict[str, Part]:
     by_hand = dict(placed)
     if len(by_hand) != len(placed):
         raise InputError(f"{path} names a patient in two parts", hint="leave each patient in one")
-    others = {entry.patient for entry in known} - by_hand.keys()
+    others = set(patients) - by_hand.keys()
     if others and not rotation:
         raise InputError(f"{path} places no {min(others)}", hint="name the patient, or give a rotation for all others")
-    parts = by_rotation(others, rotation) | by_hand
-    check_disjoint(known, parts)
-    return parts
+    return by_rotation(others, rotation) | by_hand
