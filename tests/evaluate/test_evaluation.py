@@ -10,7 +10,7 @@ from tamperscope import forge_set, phantom
 from tamperscope.datasets import cases, table
 from tamperscope.detectors import from_card, packaged_cards
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate import evaluation, outcomes, run
+from tamperscope.evaluate import evaluation, outcomes, robustness, run
 from tamperscope.evaluate.evaluation import Asked
 
 RECIPE = """
@@ -115,3 +115,15 @@ def test_the_map_is_held_against_the_mask(data):
     assert judged[False].lesions == 0
     assert any(judged[True].slice_truths)
     assert not any(judged[False].slice_truths)
+
+
+def test_robustness_judges_every_series_again_under_each_change(data, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
+    two = robustness.grid()[:2]
+    monkeypatch.setattr(robustness, "grid", lambda: two)
+    asked = Asked("ct-noise", data, tmp_path / "out", resamples=0, examples=0, robustness=True)
+    _, figures = evaluation.evaluate(asked)
+    assert figures["robustness"][0]["change"] == "none"
+    assert {row["change"] for row in figures["robustness"]} == {"none", "jpeg quality 100", "jpeg quality 90"}
+    assert (tmp_path / "out" / "outcomes-jpeg-quality-90.jsonl").is_file()
+    assert "After what pictures go through" in (tmp_path / "out" / "evaluation.html").read_text()

@@ -23,6 +23,10 @@ def evaluate(
     ] = 0.01,
     resamples: Annotated[int, typer.Option(min=0, help="Draws of patients for the intervals; 0 for none.")] = 1000,
     examples: Annotated[int, typer.Option(min=0, help="Worst misses and worst false alarms to draw, of each.")] = 3,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Again after compression, noise, blur, resizing ...: 22 times as long."),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores if left out.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -38,7 +42,9 @@ def evaluate(
 
     try:
         with progress(silent=quiet) as tick:
-            asked = evaluation.Asked(model, data, out, part, false_alarms, resamples, examples, seed, threads)
+            asked = evaluation.Asked(
+                model, data, out, part, false_alarms, resamples, examples, robustness, seed, threads
+            )
             answers, figures = evaluation.evaluate(asked, tick)
     except TamperscopeError as error:
         typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)

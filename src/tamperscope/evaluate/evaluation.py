@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import numpy as np
 from tamperscope import detectors, pipeline, weights
 from tamperscope.datasets import cases, table
 from tamperscope.datasets.cases import Group
-from tamperscope.datasets.manifest import Tick, digested
+from tamperscope.datasets.manifest import Entry, Tick, digested
 from tamperscope.errors import UsageError
-from tamperscope.evaluate import page, plots
+from tamperscope.evaluate import page, plots, robustness
 from tamperscope.evaluate.outcomes import Outcome, Tested
 from tamperscope.evaluate.page import Example
 from tamperscope.evaluate.run import Run, run, selected
@@ -41,6 +41,8 @@ class Asked:
     resamples: int = 1000
     examples: int = 3
     """Worst misses, and worst false alarms, that are drawn."""
+    robustness: bool = False
+    """Judge every series again under each change of `robustness.grid`."""
     seed: int = 0
     threads: int | None = None
 
@@ -63,6 +65,8 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
     outcomes = answers.outcomes
     rng = np.random.default_rng(asked.seed)
     figures = summary(outcomes, tested.threshold, rng, asked.resamples)
+    if asked.robustness:
+        figures["robustness"] = under_changes(entries, tested, card, asked, figures, tick)
     about: dict[str, JSON] = {"schema": SCHEMA, "model": card.name, "sha256": card.sha256, "part": asked.part}
     save(asked.out / "evaluation.json", (json.dumps(about | figures, indent=2) + "\n").encode())
     series = Scored.of((REFUSED if one.score is None else one.score, one.forged, one.patient) for one in outcomes)
@@ -72,6 +76,24 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
     text = page.render(card.name, figures, plots.every(outcomes, levels, tested.threshold), shown, answers.failed)
     save(asked.out / "evaluation.html", text.encode())
     return answers, figures
+
+
+def under_changes(
+    entries: Sequence[Entry], tested: Tested, card: Card, asked: Asked, figures: Mapping[str, JSON], tick: Tick | None
+) -> list[JSON]:
+    """A row for every change of the grid, the lowest AUROC first, and before them that without any change."""
+    plain = figures["series"]
+    first: dict[str, JSON] = {"change": "none"}
+    if isinstance(plain, dict):
+        first |= {key: plain[key] for key in ("auroc", "auroc_interval", "recall", "false_alarm_rate")}
+    rows: list[dict[str, JSON]] = []
+    for change in robustness.grid():
+        about: dict[str, JSON] = {"sha256": card.sha256, "false_alarms": asked.false_alarms, "change": change.name}
+        name = f"outcomes-{change.name.replace(' ', '-').replace('%', '')}.jsonl"
+        answers = run(entries, tested, about, asked.out, tick, change=change, rows=name)
+        rows.append(robustness.row(change.name, answers.outcomes, tested.threshold, asked.resamples))
+    rows.sort(key=lambda row: row["auroc"] if isinstance(row["auroc"], float) else 2.0)
+    return [first, *rows]
 
 
 def card_of(model: str) -> Card:

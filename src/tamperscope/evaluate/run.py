@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tamperscope.datasets import cases
+from tamperscope.datasets.cases import Case
 from tamperscope.datasets.manifest import Entry, Tick, digest
 from tamperscope.errors import InputError, UnreadableError, UsageError
 from tamperscope.evaluate.outcomes import Outcome, Tested, outcome
@@ -49,22 +50,33 @@ def selected(entries: Iterable[Entry], part: str | None) -> tuple[Entry, ...]:
     return chosen
 
 
-def run(entries: Sequence[Entry], tested: Tested, about: dict[str, JSON], out: Path, tick: Tick | None = None) -> Run:
+def run(
+    entries: Sequence[Entry],
+    tested: Tested,
+    about: dict[str, JSON],
+    out: Path,
+    tick: Tick | None = None,
+    *,
+    change: Callable[[Case], Case] = lambda case: case,
+    rows: str = ROWS,
+) -> Run:
     """Judge every series of the entries.
 
     Args:
         entries: with digests; see `selected`.
         tested: the model.
         about: what else makes the answers these: the digest of the weights.
-        out: folder of the run, made if it is missing; it holds `ROWS`.
+        out: folder of the run, made if it is missing.
         tick: told of progress, if given.
+        change: what is done to every case before the model sees it.
+        rows: name of the file of answers in ``out``.
 
     Raises:
         UsageError: the folder holds the answers of another model or manifest, or cannot be written.
     """
     groups = cases.by_series(entries)
     head: dict[str, JSON] = {"schema": SCHEMA, "model": tested.name, "manifest": digest(entries), **about}
-    path = out / ROWS
+    path = out / rows
     known = _kept(path, head)
     outcomes, failed = [], []
     for number, group in enumerate(groups):
@@ -73,7 +85,7 @@ def run(entries: Sequence[Entry], tested: Tested, about: dict[str, JSON], out: P
         name = cases.name_of(group[0])
         if name not in known:
             try:
-                known[name] = outcome(cases.opened(group), tested)
+                known[name] = outcome(change(cases.opened(group)), tested)
             except InputError as error:
                 failed.append(Failure(name, error.message, error.hint))
                 continue
