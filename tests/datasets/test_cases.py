@@ -82,3 +82,16 @@ def test_a_group_that_is_two_series_is_refused(made):
     mixed = tuple(replace(entry, series="one", label="authentic") for entry in made)
     with pytest.raises(InputError, match="is 2 series"):
         cases.opened(mixed)
+
+
+def test_a_mask_of_a_large_series_packs_better_than_any_picture_and_is_read_all_the_same(made, tmp_path):
+    chest = phantom.chest((40, 256, 256), (2.5, 1.2, 1.2), np.random.default_rng(1))
+    phantom.write_dicom(chest, tmp_path / "study")
+    changed = np.zeros(chest.shape, dtype=np.uint8)
+    changed[20, 100:110, 90:100] = 1
+    nib.save(nib.Nifti1Image(changed.transpose(2, 1, 0), np.eye(4)), tmp_path / "mask.nii.gz")
+    first = next(entry for entry in made if entry.label == "forged")
+    files = sorted((tmp_path / "study").iterdir())
+    group = tuple(replace(first, path=path, mask=tmp_path / "mask.nii.gz", places=()) for path in files)
+    assert changed.size > 100 * (tmp_path / "mask.nii.gz").stat().st_size + 2**20
+    assert cases.opened(group).mask.sum() == 100

@@ -120,16 +120,22 @@ def _mask(group: Group, volume: Volume) -> MaskArray | None:
     if None in paths:
         return None
     if len(paths) == 1:
-        found = planes(Path(str(paths.pop()))) > 0
+        found = planes(Path(str(paths.pop())), _sparse(volume)) > 0
     else:
         masks = {str(entry.path): entry.mask for entry in group}
-        found = np.concatenate([planes(Path(str(masks[source]))) > 0 for source in volume.sources])
+        limits = _sparse(volume)
+        found = np.concatenate([planes(Path(str(masks[source])), limits) > 0 for source in volume.sources])
     if found.shape != volume.shape:
         raise InputError(
             f"{name_of(group[0])} has the shape {volume.shape}, its mask {found.shape}",
             hint="the mask lies on the grid of the series, one slice a slice",
         )
     return np.asarray(found)
+
+
+def _sparse(volume: Volume) -> study.Limits:
+    """Limits for the mask of a volume: nearly all of it is zero, so it packs better than any honest picture does."""
+    return replace(study.DEFAULT_LIMITS, max_pixels=int(np.prod(volume.shape)), max_ratio=1_000_000)
 
 
 def _places(group: Group, volume: Volume) -> tuple[tuple[int, int, int], ...]:

@@ -15,7 +15,7 @@ from tamperscope.records import FloatArray
 ARRAY = ".npy"
 
 
-def planes(path: Path) -> FloatArray:
+def planes(path: Path, limits: study.Limits = study.DEFAULT_LIMITS) -> FloatArray:
     """float32 (D, H, W): the slices of a DICOM, NIfTI, picture or .npy file, colour as luminance.
 
     Raises:
@@ -23,10 +23,10 @@ def planes(path: Path) -> FloatArray:
     """
     if path.suffix.lower() == ARRAY:
         return _array(path)
-    reading = study.read(path)
+    reading = study.read(path, limits)
     if reading.failed:
         raise UnreadableError(f"{path}: {reading.failed[0].error}", hint=reading.failed[0].hint)
-    found = [decode(series).luminance for one in reading.studies for series in one.series]
+    found = [decode(series, limits).luminance for one in reading.studies for series in one.series]
     if not found:
         raise UnreadableError(f"{path}: no image in it", hint="check the file")
     return found[0]
