@@ -27,6 +27,9 @@ def evaluate(
         bool,
         typer.Option("--robustness", help="Again after compression, noise, blur, resizing ...: 22 times as long."),
     ] = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Look for shortcuts: header, histogram, background, blanked place, twins.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores if left out.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -43,7 +46,7 @@ def evaluate(
     try:
         with progress(silent=quiet) as tick:
             asked = evaluation.Asked(
-                model, data, out, part, false_alarms, resamples, examples, robustness, seed, threads
+                model, data, out, part, false_alarms, resamples, examples, robustness, audit, seed, threads
             )
             answers, figures = evaluation.evaluate(asked, tick)
     except TamperscopeError as error:

@@ -13,8 +13,8 @@ from tamperscope import detectors, pipeline, weights
 from tamperscope.datasets import cases, table
 from tamperscope.datasets.cases import Group
 from tamperscope.datasets.manifest import Entry, Tick, digested
-from tamperscope.errors import UsageError
-from tamperscope.evaluate import page, plots, robustness
+from tamperscope.errors import InputError, UsageError
+from tamperscope.evaluate import audit, page, plots, robustness
 from tamperscope.evaluate.outcomes import Outcome, Tested
 from tamperscope.evaluate.page import Example
 from tamperscope.evaluate.run import Run, run, selected
@@ -43,6 +43,8 @@ class Asked:
     """Worst misses, and worst false alarms, that are drawn."""
     robustness: bool = False
     """Judge every series again under each change of `robustness.grid`."""
+    audit: bool = False
+    """Look for shortcuts in the set, and for a model that takes one: see `audit`."""
     seed: int = 0
     threads: int | None = None
 
@@ -67,6 +69,8 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
     figures = summary(outcomes, tested.threshold, rng, asked.resamples)
     if asked.robustness:
         figures["robustness"] = under_changes(entries, tested, card, asked, figures, tick)
+    if asked.audit:
+        figures["audit"] = audited(entries, tested, tick)
     about: dict[str, JSON] = {"schema": SCHEMA, "model": card.name, "sha256": card.sha256, "part": asked.part}
     save(asked.out / "evaluation.json", (json.dumps(about | figures, indent=2) + "\n").encode())
     series = Scored.of((REFUSED if one.score is None else one.score, one.forged, one.patient) for one in outcomes)
@@ -94,6 +98,35 @@ def under_changes(
         rows.append(robustness.row(change.name, answers.outcomes, tested.threshold, asked.resamples))
     rows.sort(key=lambda row: row["auroc"] if isinstance(row["auroc"], float) else 2.0)
     return [first, *rows]
+
+
+def audited(entries: Sequence[Entry], tested: Tested, tick: Tick | None) -> JSON:
+    """The rows of the shortcut battery, and what they say in words. Cases that cannot be read are left out.
+
+    Patient by patient, with no more in memory than one forgery and the patient's authentic series.
+    """
+    groups = sorted(cases.by_series(entries), key=lambda group: (group[0].patient, group[0].label))
+    seen, truths, patients, scores = [], [], [], []
+    authentic: list[cases.Case] = []
+    for number, group in enumerate(groups):
+        if tick is not None:
+            tick("looking for shortcuts", number, len(groups))
+        try:
+            case = cases.opened(group)
+        except InputError:
+            continue
+        seen.append(audit.traits(case))
+        truths.append(case.forged)
+        patients.append(case.patient)
+        authentic = [one for one in authentic if one.patient == case.patient]
+        if not case.forged:
+            authentic.append(case)
+            continue
+        twin = audit.twin_of(case, authentic)
+        found = None if twin is None else audit.pair_scores(case, twin, tested)
+        scores += [] if found is None else [found]
+    rows = [*audit.probes(seen, truths, patients), *audit.of_model(scores)]
+    return {"rows": [dict(row) for row in rows], "in_words": [*audit.in_words(rows)]}
 
 
 def card_of(model: str) -> Card:
