@@ -97,3 +97,12 @@ def test_an_outcome_survives_as_json():
     row = json.loads(json.dumps(placed.to_json(), allow_nan=False))
     assert Outcome.from_json(row) == placed
     assert not math.isnan(Outcome.from_json(row).scan.lesions)
+
+
+def test_no_false_alarm_in_ten_patients_is_no_proof_of_none(outcomes):
+    series = summary(outcomes, 0.5, np.random.default_rng(0), resamples=50)["series"]
+    assert series["false_alarm_rate"] == 0.0
+    low, high = series["false_alarm_rate_interval"]
+    assert low == 0.0
+    assert high == pytest.approx(0.278, abs=0.01), "Wilson, 0 of 10"
+    assert series["recall_interval"][0] < 0.7 < series["recall_interval"][1]

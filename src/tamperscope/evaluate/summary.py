@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tamperscope.evaluate import decisions, froc, ranking, reliability
 from tamperscope.evaluate.intervals import bootstrap
-from tamperscope.evaluate.metrics import auroc
+from tamperscope.evaluate.metrics import auroc, wilson_interval
 from tamperscope.evaluate.outcomes import Outcome
 from tamperscope.records import JSON
 
@@ -130,6 +130,8 @@ def level(scored: Scored, threshold: float, rng: np.random.Generator, resamples:
     for name, (value, statistic) in figures.items():
         found[name] = _number(value)
         found[f"{name}_interval"] = interval(scored, statistic, rng, resamples)
+    for name, side in (("recall", scored.forged), ("false_alarm_rate", ~scored.forged)):
+        found[f"{name}_interval"] = _never_or_always(found[name], found[f"{name}_interval"], scored, side)
     for name in ("accuracy", "precision", "f1", "specificity", "balanced_accuracy"):
         found[name] = _number(getattr(confusion, name))
     for rate in RATES:
@@ -147,6 +149,18 @@ def interval(scored: Scored, statistic: Statistic, rng: np.random.Generator, res
 
     found = bootstrap(drawn, scored.patients, rng, resamples)
     return [_number(found.low), _number(found.high)] if math.isfinite(found.low) else None
+
+
+def _never_or_always(rate: JSON, drawn: JSON, scored: Scored, side: NDArray[np.bool_]) -> JSON:
+    """The interval of a rate; that of Wilson over patients where no case was flagged, or all were.
+
+    Every draw of patients then gives the same rate, as if nothing else were possible: none of nine is no proof of 0.
+    """
+    patients = len({patient for patient, inside in zip(scored.patients, side, strict=True) if inside})
+    if drawn is None or rate not in (0.0, 1.0):
+        return drawn
+    low, high = wilson_interval(patients if rate == 1.0 else 0, patients)
+    return [_number(low), _number(high)]
 
 
 def places(outcomes: Sequence[Outcome], rng: np.random.Generator, resamples: int) -> JSON:
