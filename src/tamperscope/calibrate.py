@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from tamperscope.records import Evidence, FloatArray, OperatingPoint
@@ -22,6 +23,18 @@ EXPECTED_SURPRISE = 0.346
 """Mean of the positive part of the surprise if all authentic series were alike (see `fit_dispersion`)."""
 FLATTEST = 0.05
 """Least slope of the curve: a detector whose highest score tells nothing gets a nearly flat one and keeps its order."""
+
+
+class Curve(Protocol):
+    """From a raw score to a probability, and the probability from which a series is suspicious."""
+
+    def probability(self, score: ArrayLike, places: float) -> NDArray[np.floating[Any]]:
+        """Probability of tampering of a highest score among ``places`` places; same shape as ``score``."""
+        ...
+
+    def operating_point(self, false_positive_rate: float) -> OperatingPoint:
+        """The probability that one authentic series in 1 / ``false_positive_rate`` reaches."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,7 @@ class Calibration:
         return float(np.interp(np.log10(false_positive_rate), np.log10(rates), misses))
 
 
-def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
+def calibrated(evidence: Evidence, calibration: Curve) -> Evidence:
     """``evidence`` with probability, heat map and slice scores on the probability scale.
 
     All of them take the whole series for the number of places, so the heat map's maximum in the body is the
@@ -97,7 +110,7 @@ def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
     )
 
 
-def _probabilities(raw: FloatArray, calibration: Calibration, places: float) -> FloatArray:
+def _probabilities(raw: FloatArray, calibration: Curve, places: float) -> FloatArray:
     """A raw map (D, H, W) on the probability scale, slice by slice: a long scan's map is never held three times."""
     heatmap = np.empty_like(raw)
     for k, plane in enumerate(raw):

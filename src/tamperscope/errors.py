@@ -9,6 +9,7 @@
     │   ├── LimitError           larger than a stated limit (pixels, bytes, archive ratio)
     │   └── UnsafePathError      a name inside an archive or DICOMDIR that leaves its folder
     ├── WeightsError             a model file or its Card is missing, damaged or not as promised
+    ├── TrainingError            a training cannot go on: its loss is no number, or memory ran out
     └── AttackError              a forgery cannot be made with these parameters in this volume
 
 Each says what is wrong, the value that was met, and the way out. Exceptions of other libraries are mapped onto
@@ -66,6 +67,10 @@ class UnsafePathError(InputError):
 
 class WeightsError(TamperscopeError):
     """A model file or its Card is missing, damaged or not as promised."""
+
+
+class TrainingError(TamperscopeError):
+    """A training cannot go on: its loss is no number, or memory ran out."""
 
 
 class AttackError(TamperscopeError):

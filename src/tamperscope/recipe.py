@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tamperscope import toml
 from tamperscope.datasets.manifest import PARTS
 from tamperscope.errors import UsageError
 from tamperscope.plan import Plan, anyone, planned
 from tamperscope.records import JSON, Volume
+from tamperscope.toml import Checker
 
 LINE_KEYS = ("attack", "mode", "then", "count", "share", "twin", "parts", "options", "network")
 
@@ -74,20 +75,14 @@ def read_recipe(path: Path, folder: Path | None = None) -> Recipe:
     Raises:
         UsageError: it cannot be read, or a key or a value is wrong; the message names it, and what would be right.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", hint="check it") from error
+    text = toml.text(path)
     return parse_recipe(text, str(path), folder or path.parent)
 
 
 def parse_recipe(text: str, name: str, folder: Path | None = None) -> Recipe:
     """A recipe from its TOML text; ``name`` is what messages call it, ``folder`` what its paths are relative to."""
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name} is no TOML: {error}", hint="see the recipe in docs/how-to.md") from error
-    check = _Checker(name)
+    tree = toml.tree(text, name, "see the recipe in docs/how-to.md")
+    check = Checker(name)
     check.keys(tree, ("seed", "name", "patient", "modality", "spacing_mm", "parts", "split", "forgery"), "the recipe")
     lines = check.one(tree, "forgery", list, [])
     if not lines:
@@ -104,39 +99,7 @@ def parse_recipe(text: str, name: str, folder: Path | None = None) -> Recipe:
     )
 
 
-class _Checker:
-    """Values of a TOML table, or an error that names the key."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def fail(self, what: str, hint: str) -> UsageError:
-        return UsageError(f"{self._name}: {what}", hint=hint)
-
-    def keys(self, table: Any, known: Sequence[str], where: str) -> None:
-        if not isinstance(table, dict):
-            raise self.fail(f"{where} is no table", f"it has the keys {', '.join(known)}")
-        unknown = sorted(table.keys() - set(known))
-        if unknown:
-            raise self.fail(f"unknown key {unknown[0]!r} in {where}", f"the known keys are {', '.join(known)}")
-
-    def one(self, table: Mapping[str, Any], key: str, kind: type, default: Any, *, least: float | None = None) -> Any:
-        value = table.get(key, default)
-        number = kind is float and isinstance(value, int) and not isinstance(value, bool)
-        good = value is default or number or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool)))
-        if not good or (least is not None and value < least):
-            bound = "" if least is None else f" of {least:g} or more"
-            raise self.fail(f"{key} = {value!r}", f"it is a {kind.__name__}{bound}")
-        return value
-
-    def words(self, table: Mapping[str, Any], key: str, default: Sequence[str]) -> tuple[str, ...]:
-        value = table.get(key, list(default))
-        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-            raise self.fail(f"{key} = {value!r}", 'it is a list of names such as ["compress"]')
-        return tuple(value)
-
-
-def _line(check: _Checker, table: Any, number: int) -> Line:
+def _line(check: Checker, table: Any, number: int) -> Line:
     where = f"[[forgery]] {number}"
     check.keys(table, LINE_KEYS, where)
     attack = check.one(table, "attack", str, None)
@@ -165,7 +128,7 @@ def _line(check: _Checker, table: Any, number: int) -> Line:
     return line
 
 
-def _split(check: _Checker, tree: Mapping[str, Any], folder: Path) -> Path | None:
+def _split(check: Checker, tree: Mapping[str, Any], folder: Path) -> Path | None:
     text: str | None = check.one(tree, "split", str, None)
     if text is None:
         return None
@@ -176,7 +139,7 @@ def _split(check: _Checker, tree: Mapping[str, Any], folder: Path) -> Path | Non
     return (folder / text).resolve()
 
 
-def _pattern(check: _Checker, tree: Mapping[str, Any]) -> str | None:
+def _pattern(check: Checker, tree: Mapping[str, Any]) -> str | None:
     text: str | None = check.one(tree, "patient", str, None)
     if text is None:
         return None
@@ -189,7 +152,7 @@ def _pattern(check: _Checker, tree: Mapping[str, Any]) -> str | None:
     return text
 
 
-def _spacing(check: _Checker, tree: Mapping[str, Any]) -> tuple[float, ...]:
+def _spacing(check: Checker, tree: Mapping[str, Any]) -> tuple[float, ...]:
     value = tree.get("spacing_mm", [])
     numbers = value if isinstance(value, list) else [value]
     good = all(isinstance(one, int | float) and not isinstance(one, bool) and one > 0 for one in numbers)
@@ -198,7 +161,7 @@ def _spacing(check: _Checker, tree: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(float(one) for one in numbers)
 
 
-def _shares(check: _Checker, tree: Mapping[str, Any]) -> dict[str, float]:
+def _shares(check: Checker, tree: Mapping[str, Any]) -> dict[str, float]:
     table = tree.get("parts", {})
     check.keys(table, PARTS, "[parts]")
     shares: dict[str, float] = {

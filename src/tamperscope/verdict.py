@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from tamperscope.calibrate import Calibration
+from tamperscope.calibrate import Curve
 from tamperscope.errors import UsageError
 from tamperscope.records import Evidence, FloatArray, OperatingPoint, Region, Verdict, Volume
 
@@ -39,7 +39,7 @@ class Policy:
         return cls(false_alarms, min(max(10.0 * false_alarms, 0.1), 0.5))
 
 
-def decide(volume: Volume, evidence: Sequence[Evidence], deciding: Calibration | None, policy: Policy) -> Verdict:
+def decide(volume: Volume, evidence: Sequence[Evidence], deciding: Curve | None, policy: Policy) -> Verdict:
     """Judge a series on calibrated ``evidence``; its first member decides, the others are reported beside it.
 
     Args:

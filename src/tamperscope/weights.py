@@ -160,16 +160,24 @@ def session(card: Card, threads: int | None = None) -> InferenceSession:
     Raises:
         WeightsError: as `verified`, or the Card has no network, or ONNX Runtime refuses the file.
     """
+    return opened(verified(card), str(card.file), threads)
+
+
+def opened(data: bytes, name: str, threads: int | None = None) -> InferenceSession:
+    """Open the bytes of an ONNX file; ``name`` is what messages call it. See `session`.
+
+    Raises:
+        WeightsError: ONNX Runtime refuses them.
+    """
     import onnxruntime
 
-    data = verified(card)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or available_cores()
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        raise WeightsError(f"ONNX Runtime refuses {card.file}: {error}", hint="install matching versions") from error
+        raise WeightsError(f"ONNX Runtime refuses {name}: {error}", hint="install matching versions") from error
 
 
 def available_cores() -> int:

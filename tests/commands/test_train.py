@@ -6,8 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+import sets
 from tamperscope import phantom
 from tamperscope.commands import train
 
@@ -117,3 +119,88 @@ def test_studies_or_a_manifest_but_one_of_them(chest, manifest, tmp_path):
         done = run("ct-gan", "--mode", "remove", *given, "--out", tmp_path / "run")
         assert done.exit_code == 2
         assert "either studies or --manifest" in done.stderr
+
+
+# --- recipes ---
+
+PLAIN = """
+name = "tiny"
+system = "plain-cnn"
+[net]
+width = 2
+[input]
+side = 32
+[augment]
+flips = true
+noise = 0.05
+[train]
+steps = 2
+batch = 4
+save_every = 1
+validate = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "R.toml"
+    path.write_text(f'{PLAIN}[data]\nmanifest = "{sets.forged_set(tmp_path_factory.mktemp("set"), 4)}"\n')
+    return path
+
+
+def test_a_recipe_is_trained_without_naming_a_command(recipe, tmp_path):
+    pytest.importorskip("timm", reason="the extra [train] is not installed")
+    done = run(recipe, "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == f"Model: {tmp_path / 'run' / 'model.json'}"
+    assert json.loads((tmp_path / "run" / "model.json").read_text())["name"] == "tiny"
+    again = run("--quiet", "--out", tmp_path / "run", recipe)
+    assert (again.exit_code, again.stdout) == (0, "")
+
+
+def test_a_dry_run_and_a_sheet_leave_no_run(recipe, tmp_path):
+    pytest.importorskip("timm", reason="the extra [train] is not installed")
+    sheet = tmp_path / "sheets" / "a.png"
+    done = run(recipe, "--dry-run", "--show-augmentations", sheet)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0] == f"Augmentations: {sheet}"
+    assert "minutes at most and" in done.stdout
+    with Image.open(sheet) as drawn:
+        assert drawn.format == "PNG"
+    assert list(tmp_path.iterdir()) == [tmp_path / "sheets"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("ct-gna", "--out", "run"), "ct-gna is no command and no recipe"),
+        (("no.toml", "--out", "run"), "cannot read no.toml"),
+        (("{recipe}",), "no folder for the run was named"),
+        (("{recipe}", "--dry-run", "--data", "none.csv"), "none.csv"),
+    ],
+)
+def test_what_is_no_recipe_or_names_nothing_is_told(recipe, arguments, why):
+    pytest.importorskip("timm", reason="the extra [train] is not installed")
+    done = run(*(str(one).format(recipe=recipe) for one in arguments))
+    assert done.exit_code == 2
+    assert why in done.stderr
+
+
+def test_an_unknown_key_is_named_even_without_torch(tmp_path):
+    path = tmp_path / "R.toml"
+    path.write_text(PLAIN.replace("steps", "stpes"))
+    command = [sys.executable, "-c", NO_TORCH, str(path), "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "unknown key 'stpes' in [train] (the known keys are steps," in done.stderr
+
+
+def test_its_help_loads_nothing_heavy():
+    script = (
+        "import sys\nfrom tamperscope.cli import app\ntry:\n    app(['train', '--help'])\nfinally:\n"
+        "    assert not {'numpy', 'torch', 'scipy'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "RECIPE.toml" in done.stdout
+    assert "ct-gan" in done.stdout

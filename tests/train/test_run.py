@@ -111,3 +111,22 @@ def test_an_average_follows_shortly_at_first():
     assert average.weight.item() == pytest.approx(0.9)
     follow(average, net, 0.99, 10**6)
     assert average.weight.item() == pytest.approx(0.901)
+
+
+def test_it_ends_after_the_checkpoint_at_which_it_is_told_to(tmp_path):
+    learner = Line()
+    done = fit(learner, BUDGET, tmp_path, {}, stop=lambda: len(learner.seen) >= 4)
+    assert done.step == 4
+    assert lines(tmp_path)[-1]["step"] == 4
+    again = Line()
+    assert fit(again, BUDGET, tmp_path, {}, stop=lambda: True) == done
+    assert again.seen == []
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    fit(Line(), BUDGET, tmp_path, {})
+    whole = (tmp_path / "last.safetensors").read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2]):
+        (tmp_path / "last.safetensors").write_bytes(damaged)
+        with pytest.raises(WeightsError, match=r"last\.safetensors is damaged"):
+            fit(Line(), BUDGET, tmp_path, {})

@@ -1,12 +1,13 @@
-"""``tamperscope train``: make the networks of generative attacks from one's own studies."""
+"""``tamperscope train``: classifiers of the literature from a recipe, and the networks of generative attacks."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from tamperscope.commands.terminal import USAGE_ERROR, progress
 
@@ -15,10 +16,25 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from tamperscope.records import Volume
+    from tamperscope.train.recipe import Recipe
 
     Tick = Callable[[str, int, int], None]
 
-app = typer.Typer(name="train", help="Train the networks of generative attacks. Needs the extra 'train'.")
+RECIPE = "recipe"
+"""The command that is meant where no other is named."""
+HELP = "Train a classifier from a recipe (RECIPE.toml), or a network of a generative attack. Needs the extra 'train'."
+
+
+class RecipeGroup(typer.core.TyperGroup):
+    """Takes what begins with no command for a recipe and its options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click."""
+        known = {*self.list_commands(ctx), *ctx.help_option_names}
+        return super().parse_args(ctx, [RECIPE, *args] if args and args[0] not in known else args)
+
+
+app = typer.Typer(name="train", help=HELP, cls=RecipeGroup, no_args_is_help=True)
 
 
 class Mode(StrEnum):
@@ -28,9 +44,82 @@ class Mode(StrEnum):
     REMOVE = "remove"
 
 
-@app.callback()
+@app.callback(help=HELP)
 def options() -> None:
-    """Train the networks of generative attacks. Needs the extra 'train'."""
+    """Nothing is common to the commands."""
+
+
+@app.command(RECIPE)
+def recipe(
+    path: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train; see experiments/baselines.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for checkpoints, record, network and model.json.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A manifest instead of the recipe's.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train two batches, and say how long and how much memory it would take.")
+    ] = False,
+    show_augmentations: Annotated[
+        Path | None, typer.Option(metavar="SHEET.png", help="Draw what the augmentation does to slices, and leave.")
+    ] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Train although a patient, file or picture is in two parts.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Train a classifier of slices: `tamperscope train RECIPE.toml --out RUN` means this command.
+
+    It learns from the part train of a manifest, is stopped and calibrated by the part calibrate, and never sees
+    another. The same command goes on with an interrupted run. Exit codes: 0 trained; 2 usage error, a manifest that
+    leaks or lacks a class, or a training that failed.
+    """
+    from tamperscope.errors import TamperscopeError
+    from tamperscope.report import words
+
+    def say(line: str) -> None:
+        if not quiet:
+            typer.echo(words.visible(line))
+
+    try:
+        chosen = _recipe(path, data, out, asked=dry_run or show_augmentations is not None)
+        baseline = _baseline()
+        with progress(silent=quiet) as bar:
+            if show_augmentations is not None:
+                baseline.sheet_to(chosen, show_augmentations, allow_leaks=allow_leaks, tick=bar)
+                say(f"Augmentations: {show_augmentations}")
+            if dry_run:
+                say(str(baseline.try_out(chosen, allow_leaks=allow_leaks, tick=bar)))
+            if not dry_run and show_augmentations is None:
+                say(f"Model: {baseline.train(chosen, out, allow_leaks=allow_leaks, say=say, tick=bar)}")
+    except TamperscopeError as error:
+        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
+        raise typer.Exit(USAGE_ERROR) from error
+
+
+def _recipe(path: Path, data: Path | None, out: Path | None, *, asked: bool) -> Recipe:
+    """The recipe with the manifest to take; ``asked`` says that nothing is trained."""
+    from dataclasses import replace
+
+    from tamperscope.errors import UsageError
+    from tamperscope.train.recipe import read_recipe
+
+    if not path.exists() and not path.suffix:
+        raise UsageError(f"{path} is no command and no recipe", hint="give RECIPE.toml, or ct-gan")
+    if out is None and not asked:
+        raise UsageError("no folder for the run was named", hint="say --out RUN, or --dry-run")
+    found = read_recipe(path)
+    return found if data is None else replace(found, manifest=data)
+
+
+def _baseline() -> ModuleType:
+    """The module that needs torch."""
+    from tamperscope.errors import MissingExtraError
+
+    try:
+        from tamperscope.train import baseline
+    except ModuleNotFoundError as error:
+        raise MissingExtraError((error.name or "torch").partition(".")[0], "train") from error
+    return baseline
 
 
 @app.command("ct-gan")

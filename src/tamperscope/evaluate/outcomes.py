@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tamperscope import anatomy
-from tamperscope.calibrate import Calibration, calibrated
+from tamperscope.calibrate import Curve, calibrated
 from tamperscope.datasets.cases import Case
 from tamperscope.detectors import Detector
 from tamperscope.evaluate import froc, overlap
@@ -29,7 +29,7 @@ class Tested:
 
     name: str
     detector: Detector
-    calibration: Calibration
+    calibration: Curve
     policy: Policy = field(default_factory=Policy)
 
     @property

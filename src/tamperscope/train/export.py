@@ -38,9 +38,15 @@ def to_onnx(net: nn.Module, path: Path) -> float:
 
 
 def write(
-    net: nn.Module, path: Path, inputs: Mapping[str, Tensor], output: str, shapes: Mapping[str, Any] | None = None
+    net: nn.Module,
+    path: Path,
+    inputs: Mapping[str, Tensor],
+    output: str,
+    shapes: Mapping[str, Any] | None = None,
+    *,
+    half: bool = True,
 ) -> None:
-    """Write ``net``, in evaluation mode on the CPU, as ONNX with large weights in half precision.
+    """Write ``net``, in evaluation mode on the CPU, as ONNX.
 
     Args:
         net: Its ``forward`` takes the inputs in this order and gives one tensor.
@@ -48,6 +54,7 @@ def write(
         inputs: An example of each input by its name in the file.
         output: Name of the answer.
         shapes: Axes that stay free, by argument of ``forward``, as `torch.export` takes them.
+        half: Whether large weights are stored in half precision.
 
     Raises:
         WeightsError: torch exports nothing.
@@ -67,7 +74,8 @@ def write(
     if program is None:
         raise WeightsError(f"torch exported nothing to {path}", hint="install the versions of the extra 'train'")
     program.save(str(path), external_data=False)
-    onnx.save(_halved(_bare(onnx.load(path))), path)
+    model = _bare(onnx.load(path))
+    onnx.save(_halved(model) if half else model, path)
 
 
 def _bare(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -57,22 +58,23 @@ def fit(
     settings: Mapping[str, JSON],
     *,
     say: Callable[[str], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Let ``learner`` learn, in place, until the budget is used up.
+    """Let ``learner`` learn, in place, until the budget is used up, or until ``stop`` says so after a checkpoint.
 
     ``folder`` receives ``record.jsonl`` (the settings, then a line of mean losses each time it saves) and
     ``last.safetensors``, from which the same call goes on. A step draws from a generator seeded by its own number, so
     an interrupted run ends with the same weights as one in a single piece of as many steps.
 
     Raises:
-        WeightsError: the checkpoint in ``folder`` is of other networks.
+        WeightsError: the checkpoint in ``folder`` is of other networks, or damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = _resume(learner, folder / "last.safetensors")
     _log(folder, {"settings": dict(settings), "budget": asdict(budget), "from": done.step})
     started, before = time.monotonic(), done.seconds
     losses: dict[str, list[float]] = defaultdict(list)
-    while not _spent(done, budget):
+    while not _spent(done, budget) and not stop():
         for name, value in learner.step(done.step, np.random.default_rng([budget.seed, done.step])).items():
             losses[name].append(value)
         done = Progress(done.step + 1, before + time.monotonic() - started)
@@ -117,7 +119,11 @@ def _save(learner: Learner, done: Progress, folder: Path) -> None:
 def _resume(learner: Learner, path: Path) -> Progress:
     if not path.exists():
         return Progress()
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        hint = "choose another run folder, or remove the file to begin anew"
+        raise WeightsError(f"the checkpoint {path} is damaged: {error}", hint=hint) from error
     try:
         for part, net in learner.parts.items():
             net.load_state_dict({name: tensors[f"{part}.{name}"] for name in net.state_dict()})

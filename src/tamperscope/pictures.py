@@ -1,0 +1,122 @@
+"""Slices as 8-bit pictures of one size: how the classifiers of the literature see a study.
+
+They take a picture out of a study as a viewer would show it, resize it and classify it. That throws away what lies
+below a grey level and between the pixels, so the detectors of this package do not do it; it is here for the baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tamperscope.errors import UsageError
+from tamperscope.records import FloatArray, Volume
+
+Grey = NDArray[np.uint8]
+LEVELS = 256
+PERCENTILES = (0.5, 99.5)
+"""Between which the values of anything but CT are spread."""
+TILES = 8
+"""Contextual regions a side of CLAHE, as Zuiderveld proposes."""
+LIMIT = 2.0
+"""Largest count of a grey level in a region, in multiples of the mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSpec:
+    """How a slice becomes the picture that a classifier sees. The values of the picture are 0 to 1."""
+
+    side: int
+    """Pixels a side; the slice is stretched to a square."""
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
+    """Lowest and highest value that CT shows, in HU: from air to bone, the range that lung nodules are looked for in
+    (Setio et al., Medical Image Analysis 42, 2017)."""
+    clahe: bool = False
+    """Contrast limited adaptive histogram equalisation of the resized picture."""
+
+    def __post_init__(self) -> None:
+        if self.side < 1:
+            raise UsageError(f"pictures of {self.side} pixels a side", hint="give 1 or more")
+        low, high = self.window_hu
+        if not low < high:
+            raise UsageError(f"a window from {low:g} to {high:g} HU", hint="the first value is the lower one")
+
+
+def picture(plane: FloatArray, modality: str, spec: PictureSpec) -> FloatArray:
+    """A slice (H, W), bright as a viewer shows it, as float32 (1, side, side) of 0 to 1.
+
+    Args:
+        plane: Hounsfield units for CT, else stored values; MONOCHROME1 inverted already, see `planes`.
+        modality: CT is shown through the window, anything else between its own percentiles.
+        spec: How.
+    """
+    return unit(grey(plane, modality, spec))
+
+
+def grey(plane: FloatArray, modality: str, spec: PictureSpec) -> Grey:
+    """The same as uint8 (side, side): what takes a quarter of the memory."""
+    shown = _eight_bit(plane, *(spec.window_hu if modality == "CT" else np.percentile(plane, PERCENTILES)))
+    size = (spec.side, spec.side)
+    small = np.asarray(Image.fromarray(shown).resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
+    return clahe(small) if spec.clahe else small
+
+
+def unit(shown: Grey) -> FloatArray:
+    """Pictures (..., H, W) of grey levels as float32 (..., 1, H, W) of 0 to 1."""
+    return np.asarray(shown[..., None, :, :] * np.float32(1.0 / (LEVELS - 1)), dtype=np.float32)
+
+
+def planes(volume: Volume) -> Iterator[FloatArray]:
+    """The slices (H, W) of a volume one after the other, colour as luminance, bright where a viewer shows them so."""
+    inverted = volume.photometric == "MONOCHROME1"  # its lowest value is white (DICOM PS3.3 C.7.6.3.1.2)
+    for k in range(volume.shape[0]):
+        (plane,) = volume.slab(k, k + 1).luminance
+        yield -plane if inverted else plane
+
+
+def _eight_bit(plane: FloatArray, low: float, high: float) -> Grey:
+    """From black at ``low`` to white at ``high``; a plane of one value is black."""
+    share = (plane - low) / (high - low) if high > low else np.zeros_like(plane)
+    return np.asarray(np.rint(np.clip(share, 0.0, 1.0) * (LEVELS - 1)), dtype=np.uint8)
+
+
+def clahe(shown: Grey, tiles: int = TILES, limit: float = LIMIT) -> Grey:
+    """Contrast limited adaptive histogram equalisation of a picture (H, W).
+
+    Zuiderveld, Contrast Limited Adaptive Histogram Equalization, Graphics Gems IV, 1994: each of ``tiles`` x ``tiles``
+    regions is equalised by its own histogram, cut off at ``limit`` times its mean and what was cut off spread over all
+    grey levels; between the centres of the regions the mappings are interpolated bilinearly.
+    """
+    height, width = shown.shape
+    rows, columns = -(-height // tiles), -(-width // tiles)
+    whole = np.pad(shown, ((0, rows * tiles - height), (0, columns * tiles - width)), mode="symmetric")
+    regions = whole.reshape(tiles, rows, tiles, columns).swapaxes(1, 2).reshape(tiles, tiles, -1)
+    maps = np.array([[_mapping(region, limit) for region in line] for line in regions])
+    (above, below, down), (left, right, across) = _between(height, rows, tiles), _between(width, columns, tiles)
+    down = down[:, None]
+    upper = maps[above[:, None], left, shown] * (1.0 - across) + maps[above[:, None], right, shown] * across
+    lower = maps[below[:, None], left, shown] * (1.0 - across) + maps[below[:, None], right, shown] * across
+    return np.asarray(np.rint(upper * (1.0 - down) + lower * down), dtype=np.uint8)
+
+
+def _mapping(region: Grey, limit: float) -> NDArray[np.float64]:
+    """Grey level to grey level, (256)."""
+    counts = np.bincount(region, minlength=LEVELS).astype(np.float64)
+    most = limit * region.size / LEVELS
+    cut = np.minimum(counts, most)
+    cut += (counts - cut).sum() / LEVELS
+    return np.asarray(np.cumsum(cut) * ((LEVELS - 1) / region.size))
+
+
+def _between(length: int, step: int, tiles: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Regions with the nearest centres before and behind each of ``length`` pixels, and the share of the latter.
+
+    At the rim it is the outermost region alone.
+    """
+    at = np.clip((np.arange(length) + 0.5) / step - 0.5, 0.0, tiles - 1.0)
+    first = np.floor(at).astype(np.intp)
+    return first, np.minimum(first + 1, tiles - 1), at - first

@@ -1,0 +1,170 @@
+"""From the entries of a part to pictures of slices with labels, and balanced batches of them.
+
+entries of a part ─ by_series ─ opened ─▶ a picture a slice (uint8) and its label ─ draw ─▶ batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamperscope import pictures
+from tamperscope.datasets import cases
+from tamperscope.datasets.cases import Case
+from tamperscope.datasets.manifest import Entry, Tick
+from tamperscope.errors import InputError
+from tamperscope.evaluate.outcomes import CHANGED_VOXELS
+from tamperscope.pictures import Grey, PictureSpec
+from tamperscope.records import FloatArray
+from tamperscope.train.augment import Augmentation
+
+AUTHENTIC, FORGED, UNSURE = 0, 1, -1
+Labels = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """One series as pictures."""
+
+    name: str
+    forged: bool
+    modality: str
+    pictures: tuple[Grey, ...]
+    """A picture (side, side) a slice."""
+    labels: Labels
+    """(D): `FORGED`, `AUTHENTIC`, or `UNSURE` for a slice that teaches nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slices:
+    """The series of a part of a manifest."""
+
+    series: tuple[Shown, ...]
+
+    def of(self, label: int) -> list[tuple[int, int]]:
+        """Series and slice number of all slices of this label, in their order."""
+        return [(number, int(k)) for number, one in enumerate(self.series) for k in np.flatnonzero(one.labels == label)]
+
+    def unit(self, places: Sequence[tuple[int, int]]) -> FloatArray:
+        """The pictures at these places, float32 (N, 1, side, side) of 0 to 1."""
+        return pictures.unit(np.stack([self.series[number].pictures[k] for number, k in places]))
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """All that occur, by name."""
+        return tuple(sorted({one.modality for one in self.series}))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Series and slices of each kind."""
+        forged = sum(one.forged for one in self.series)
+        return {
+            "authentic_series": len(self.series) - forged,
+            "forged_series": forged,
+            "authentic_slices": len(self.of(AUTHENTIC)),
+            "forged_slices": len(self.of(FORGED)),
+            "left_out_slices": len(self.of(UNSURE)),
+        }
+
+
+class Batches:
+    """Draws as many forged as authentic slices, each slice of a class alike, and augments them."""
+
+    def __init__(self, slices: Slices, augmentation: Augmentation) -> None:
+        self.slices, self.augmentation = slices, augmentation
+        self._places = {label: slices.of(label) for label in (AUTHENTIC, FORGED)}
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray]:
+        """Pictures, float32 (count, 1, side, side), and labels, float32 (count, 1), of which half are 1."""
+        labels = rng.permutation(np.arange(count) % 2)
+        chosen = [self._places[label][rng.integers(len(self._places[label]))] for label in labels]
+        seen = self.slices.unit(chosen)
+        return np.stack([self.augmentation.apply(one, rng) for one in seen]), labels.astype(np.float32)[:, None]
+
+
+def load(
+    entries: Iterable[Entry], part: str, spec: PictureSpec, tick: Tick | None = None, *, most: int | None = None
+) -> Slices:
+    """Decode every series of a part into pictures.
+
+    Args:
+        entries: of a manifest.
+        part: of its split.
+        spec: of the pictures.
+        tick: told of progress, if given.
+        most: series of each label, for a trial, or as many as it takes to find a slice of it; all if None.
+
+    Raises:
+        InputError: the part holds nothing, or slices of one class only; a series or its mask cannot be read.
+    """
+    groups, found = grouped(entries, part), list[Shown]()
+    for label, name in ((AUTHENTIC, "authentic"), (FORGED, "forged")):
+        before = len(found)
+        for group in labelled(groups, name):
+            if most is not None and len(found) - before >= most and Slices(tuple(found)).of(label):
+                break
+            if tick is not None:
+                tick(f"reading the part {part}", len(found), len(groups))
+            found.append(shown(cases.opened(group), spec))
+        if not Slices(tuple(found)).of(label):
+            raise InputError(
+                f"the part {part} holds no {name} slice in {len(found)} series",
+                hint=f"a slice is forged from {CHANGED_VOXELS} changed voxels of its mask on; give series with masks",
+            )
+    return Slices(tuple(found))
+
+
+def grouped(entries: Iterable[Entry], part: str) -> list[cases.Group]:
+    """The series of a part.
+
+    Raises:
+        InputError: there are none, or all of them have one label.
+    """
+    groups = [group for group in cases.by_series(entries) if group[0].part == part]
+    if not groups:
+        raise InputError(
+            f"the manifest holds no series in the part {part}",
+            hint="split it by patient into train, calibrate and test (tamperscope datasets manifest)",
+        )
+    for label in ("authentic", "forged"):
+        if not labelled(groups, label):
+            raise InputError(
+                f"no series of the part {part} is {label}: nothing tells the two classes apart",
+                hint="give a manifest with authentic and forged series in every part",
+            )
+    return groups
+
+
+def labelled(groups: Sequence[cases.Group], label: str) -> list[cases.Group]:
+    """Those of this label."""
+    return [group for group in groups if group[0].label == label]
+
+
+def shown(case: Case, spec: PictureSpec) -> Shown:
+    """A series as pictures."""
+    modality = case.volume.modality
+    made = tuple(pictures.grey(plane, modality, spec) for plane in pictures.planes(case.volume))
+    return Shown(case.name, case.forged, modality, made, labels(case))
+
+
+def labels(case: Case) -> Labels:
+    """What each slice of a series teaches.
+
+    A slice of a forged series is forged from 16 changed voxels on, authentic without any, and unsure between the two.
+    Where nobody says which voxels were changed, a single picture is forged as a whole; in a longer series the slices
+    of the stated places are, and all others are unsure.
+    """
+    depth = case.volume.shape[0]
+    if not case.forged:
+        return np.full(depth, AUTHENTIC, np.int8)
+    if case.mask is not None:
+        changed = case.mask.sum(axis=(1, 2))
+        return np.where(changed >= CHANGED_VOXELS, FORGED, np.where(changed == 0, AUTHENTIC, UNSURE)).astype(np.int8)
+    if depth == 1:
+        return np.full(1, FORGED, np.int8)
+    found = np.full(depth, UNSURE, np.int8)
+    found[[k for k, _, _ in case.places if 0 <= k < depth]] = FORGED
+    return found

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="the extra [train] is not installed")
+
+from onnx import TensorProto, helper  # noqa: E402
+
+from tamperscope import phantom  # noqa: E402
+from tamperscope.datasets.cases import Case  # noqa: E402
+from tamperscope.errors import LimitError, WeightsError  # noqa: E402
+from tamperscope.evaluate.baseline import (  # noqa: E402
+    INPUT,
+    MODEL,
+    NETWORK,
+    OUTPUT,
+    Baseline,
+    PictureDetector,
+    PlattCurve,
+    as_tested,
+    read_baseline,
+)
+from tamperscope.evaluate.outcomes import outcome  # noqa: E402
+from tamperscope.pictures import PictureSpec, picture  # noqa: E402
+
+SIDE = 16
+CHEST = phantom.chest((11, 24, 24), (2.5, 15.0, 15.0))
+CURVE = PlattCurve(2.0, -1.0, tuple(np.linspace(-1.0, 0.0, 20).tolist()))
+
+
+def mean_network(side: int = SIDE) -> bytes:
+    """An ONNX file that gives the mean of each picture."""
+    seen = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 1, side, side])
+    answer = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", 1])
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    nodes = [helper.make_node("ReduceMean", [INPUT, "axes"], [OUTPUT], keepdims=0)]
+    graph = helper.make_graph(nodes, "mean", [seen], [answer], [axes])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    data = mean_network()
+    (tmp_path / NETWORK).write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    model = Baseline("mean", "plain-cnn", PictureSpec(SIDE), ("CT",), CURVE, digest, "m" * 64, {"steps": 3})
+    (tmp_path / MODEL).write_text(model.to_json(), encoding="utf-8")
+    return tmp_path
+
+
+def test_what_is_written_is_read(folder):
+    model = read_baseline(folder)
+    assert (model.name, model.system, model.modalities, model.manifest) == ("mean", "plain-cnn", ("CT",), "m" * 64)
+    assert model.spec == PictureSpec(SIDE)
+    assert model.curve == CURVE
+    assert model.training == {"steps": 3}
+    tree = json.loads((folder / MODEL).read_text())
+    assert tree["threshold"]["probability"] == CURVE.operating_point(0.01).threshold
+
+
+def test_the_score_is_the_highest_of_its_slices(folder):
+    before = CHEST.voxels.copy()
+    evidence = PictureDetector(folder, threads=1).detect(CHEST)
+    expected = [float(picture(plane, "CT", PictureSpec(SIDE)).mean()) for plane in CHEST.voxels]
+    np.testing.assert_allclose(evidence.slice_scores, expected, atol=1e-6)
+    assert evidence.score == max(evidence.slice_scores)
+    assert (evidence.detector, evidence.heatmap, evidence.probability) == ("mean", None, None)
+    assert np.array_equal(CHEST.voxels, before)
+    assert PictureDetector(folder, threads=1).detect(CHEST).slice_scores == evidence.slice_scores
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 300), (3, 2, 2)])
+def test_constant_and_tiny_volumes_have_a_score_too(folder, shape):
+    for value in (0.0, -1000.0):
+        volume = replace(CHEST, voxels=np.full(shape, value, np.float32))
+        assert np.isfinite(PictureDetector(folder, threads=1).detect(volume).score)
+
+
+def test_about_another_modality_it_has_no_answer(folder):
+    evidence = PictureDetector(folder).detect(phantom.radiograph((32, 32)))
+    assert evidence.score is None
+    assert evidence.reasons == ("the model was trained on CT, this is DX",)
+
+
+def test_it_is_judged_as_any_other_model(folder):
+    case = Case("c/p/s", "p", False, CHEST, np.zeros(CHEST.shape, bool), (), {"modality": "CT"})
+    tested = as_tested(folder, threads=1)
+    found = outcome(case, tested)
+    assert found.score == float(CURVE.probability(tested.detector.detect(CHEST).score))
+    assert found.verdict == "suspicious", "a mean is above 0, the highest authentic score"
+    assert found.slice_truths == (False,) * 11
+    assert len(found.slice_scores) == 11
+    assert (found.marks, found.place) == ((), {})
+    film = outcome(replace(case, volume=phantom.radiograph((32, 32)), mask=None), tested)
+    assert (film.verdict, film.score) == ("inconclusive", None)
+
+
+def test_a_threshold_is_measured_where_there_are_enough_authentic_series():
+    assert not CURVE.measured(0.01)
+    assert CURVE.measured(0.05)
+    assert CURVE.told(0.05) == "0.05 false alarms per series among 20 authentic series"
+    assert CURVE.told(0.01) == (
+        "just above the highest of 20 authentic series: 0.01 false alarms per series would need 100"
+    )
+    scores = CURVE.probability(CURVE.authentic)
+    for rate, alarms in ((0.01, 0), (0.05, 1), (0.1, 2), (0.25, 5)):
+        assert (scores >= CURVE.operating_point(rate).threshold).sum() == alarms
+    assert CURVE.operating_point(0.01).threshold > CURVE.operating_point(0.1).threshold
+
+
+def test_the_curve_keeps_the_order_of_strong_scores_and_puts_the_classes_apart():
+    curve = PlattCurve.fit([-3.0, -2.0, -2.5], [2.0, 3.0])
+    assert curve.authentic == (-3.0, -2.5, -2.0)
+    low, high = curve.probability([-2.5, 2.5])
+    assert low < 0.3
+    assert high > 0.7
+    assert (np.diff(PlattCurve(1.0, 0.0, (0.0,)).probability([15.0, 20.0, 25.0, 30.0])) > 0).all()
+
+
+# --- damage ---
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "cannot read"),
+        ("{", "cannot read"),
+        ("{}", "schema"),
+        ('{"schema": "tamperscope/baseline/2"}', "not of schema tamperscope/baseline/1"),
+        ('{"schema": "tamperscope/baseline/1"}', "cannot read.*input"),
+        ("[]", "cannot read"),
+    ],
+)
+def test_a_model_that_says_nothing_is_refused(tmp_path, text, why):
+    if text is not None:
+        (tmp_path / MODEL).write_text(text)
+    with pytest.raises(WeightsError, match=why):
+        PictureDetector(tmp_path)
+
+
+def test_other_bytes_than_promised_and_a_missing_network_are_refused(folder):
+    (folder / NETWORK).write_bytes(mean_network(8))
+    with pytest.raises(WeightsError, match=r"model\.json promises"):
+        PictureDetector(folder).detect(CHEST)
+    (folder / NETWORK).unlink()
+    with pytest.raises(WeightsError, match="cannot read"):
+        PictureDetector(folder).detect(CHEST)
+
+
+def test_a_network_for_other_pictures_is_told(folder):
+    data = mean_network(8)
+    (folder / NETWORK).write_bytes(data)
+    model = replace(read_baseline(folder), sha256=hashlib.sha256(data).hexdigest())
+    (folder / MODEL).write_text(model.to_json())
+    with pytest.raises(LimitError, match="pictures of 16 pixels"):
+        PictureDetector(folder).detect(CHEST)

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra [train] is not installed")
+pytest.importorskip("timm", reason="the extra [train] is not installed")
+
+from safetensors.torch import load_file  # noqa: E402
+
+import sets  # noqa: E402
+from tamperscope.datasets import cases, table  # noqa: E402
+from tamperscope.errors import InputError, TrainingError, UnreadableError, UsageError, WeightsError  # noqa: E402
+from tamperscope.evaluate.baseline import MODEL, NETWORK, PictureDetector, as_tested, read_baseline  # noqa: E402
+from tamperscope.evaluate.outcomes import outcome  # noqa: E402
+from tamperscope.train import baseline  # noqa: E402
+from tamperscope.train.augment import Augmentation  # noqa: E402
+from tamperscope.train.recipe import Input, Net, Recipe, Training, read_recipe  # noqa: E402
+
+TRAINING = Training(steps=6, batch=4, rate=1e-3, save_every=2, patience=5, validate=8)
+PLAIN = Recipe("tiny", "plain-cnn", net=Net(width=2.0, dropout=0.5), input=Input(side=32), train=TRAINING)
+AUGMENT = Augmentation(10.0, flips=True, brightness=0.1, contrast=0.1, noise=0.02)
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory) -> Path:
+    return sets.forged_set(tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture(scope="module")
+def recipe(listed) -> Recipe:
+    return replace(PLAIN, manifest=listed, augment=AUGMENT)
+
+
+@pytest.fixture(scope="module")
+def run(recipe, tmp_path_factory) -> Path:
+    out, ticks = tmp_path_factory.mktemp("run") / "a", []
+    baseline.train(recipe, out, device="cpu", tick=lambda *told: ticks.append(told))
+    assert [told for told in ticks if told[0] == "training"] == [("training", done, 6) for done in range(6)]
+    return out
+
+
+def rows(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "record.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_run_leaves_a_model_and_its_record(run, listed):
+    names = {path.name for path in run.iterdir()}
+    assert names == {"run.json", "record.jsonl", "last.safetensors", "best.safetensors", "model.onnx", "model.json"}
+    model = json.loads((run / MODEL).read_text(encoding="utf-8"))
+    assert model["schema"] == "tamperscope/baseline/1"
+    assert model["input"] == {
+        "side": 32,
+        "window_hu": [-1000.0, 400.0],
+        "clahe": False,
+        "values": "0-1",
+        "modalities": ["CT"],
+    }
+    training = model["training"]
+    assert training["steps"] == 6
+    assert training["difference_to_torch"] < 1e-4
+    assert training["recipe"]["train"]["rate"] == 1e-3
+    assert training["slices"]["train"]["forged_series"] == 4
+    assert training["slices"]["train"]["forged_slices"] > 0
+    assert model["threshold"]["how"].startswith("just above the highest of 4 authentic series: 0.01 false alarms")
+    settings, *saves = rows(run)
+    assert settings["settings"]["recipe"]["name"] == "tiny"
+    assert [row["step"] for row in saves] == [2, 4, 6]
+    assert all(0.0 <= row["auroc"] <= 1.0 for row in saves)
+    best = max(saves, key=lambda row: row["auroc"])
+    assert (training["best_step"], training["best_slice_auroc"]) == (best["step"], best["auroc"])
+    text = (run / MODEL).read_text() + (run / "run.json").read_text() + (run / "record.jsonl").read_text()
+    assert str(listed.parent) not in text
+
+
+def test_the_detector_answers_as_the_best_weights_do_and_is_judged_as_any_other(run, recipe):
+    detector = PictureDetector(run, threads=1)
+    held = [group for group in cases.by_series(table.read(recipe.manifest).entries) if group[0].part == "calibrate"]
+    net = baseline.build(recipe).eval()
+    net.load_state_dict(load_file(run / "best.safetensors"))
+    tested, answers = as_tested(run, threads=1), []
+    for group in held:
+        case = cases.opened(group)
+        evidence = detector.detect(case.volume)
+        assert evidence.heatmap is None
+        assert evidence.probability is None
+        assert evidence.score == max(evidence.slice_scores)
+        made = baseline.slices.shown(case, baseline.spec_of(recipe))
+        seen = torch.from_numpy(baseline.slices.Slices((made,)).unit([(0, k) for k in range(len(made.pictures))]))
+        with torch.inference_mode():
+            np.testing.assert_allclose(net(seen).flatten().numpy(), evidence.slice_scores, atol=1e-4)
+        answers.append(outcome(case, tested))
+    assert {one.forged for one in answers} == {True, False}
+    for one in answers:
+        assert 0.0 < one.score < 1.0
+        assert one.verdict == ("suspicious" if one.score >= tested.threshold else "no_evidence")
+        assert len(one.slice_scores) == len(one.slice_truths) == 4
+    assert not any(one.verdict == "suspicious" for one in answers if not one.forged), "the threshold is above these"
+
+
+def test_a_run_cut_into_pieces_ends_with_the_same_weights(run, recipe, tmp_path):
+    for steps in (1, 3):
+        with pytest.raises(RuntimeError, match="cut"):
+            cut(replace(recipe, train=replace(TRAINING, save_every=2)), tmp_path, steps)
+    baseline.train(recipe, tmp_path, device="cpu")
+    one, other = (load_file(folder / "last.safetensors") for folder in (run, tmp_path))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one if key != "seconds")
+    assert read_baseline(tmp_path).sha256 == read_baseline(run).sha256
+
+
+def cut(recipe: Recipe, out: Path, steps: int) -> None:
+    """As after a kill: the process ends within a step, and what is on disk is what the step before left."""
+    plain = baseline.PictureClassifier.step
+
+    def step(self, number, rng):
+        if number == steps:
+            raise RuntimeError("cut")
+        return plain(self, number, rng)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baseline.PictureClassifier, "step", step)
+        baseline.train(recipe, out, device="cpu")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tamperscope.train import baseline
+from tamperscope.train.recipe import read_recipe
+recipe, out = read_recipe(Path(sys.argv[1])), Path(sys.argv[2])
+baseline.train(recipe, out, device="cpu", say=lambda line: print(line, flush=True))
+"""
+
+
+def test_a_killed_process_goes_on_and_comes_to_the_same_weights(recipe, tmp_path):
+    path, out, whole = tmp_path / "R.toml", tmp_path / "killed", tmp_path / "whole"
+    path.write_text(
+        f'name = "tiny"\nsystem = "plain-cnn"\n[data]\nmanifest = "{recipe.manifest}"\n[net]\nwidth = 2\n[input]\n'
+        "side = 32\n[train]\nsteps = 150\nbatch = 4\nsave_every = 10\nvalidate = 8\npatience = 2000\n"
+    )
+    command = [sys.executable, "-c", KILLED, str(path), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("step 10,")
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (out / MODEL).exists()
+    for folder in (out, whole):
+        baseline.train(read_recipe(path), folder, device="cpu")
+    assert rows(whole)[0]["from"] == 0
+    assert [row["from"] for row in rows(out) if "from" in row][1] >= 10
+    one, other = (load_file(folder / "last.safetensors") for folder in (out, whole))
+    assert all(torch.equal(one[key], other[key]) for key in one if key != "seconds")
+
+
+def test_patience_ends_a_run_and_stays_ended(recipe, tmp_path):
+    still = replace(recipe, train=replace(TRAINING, rate=1e-30, steps=40, patience=2))
+    for _ in range(2):
+        baseline.train(still, tmp_path, device="cpu")
+        training = json.loads((tmp_path / MODEL).read_text())["training"]
+        assert (training["steps"], training["best_step"]) == (6, 2)
+
+
+def test_a_loss_that_is_no_number_stops_loudly_and_leaves_the_last_checkpoint(recipe, tmp_path, monkeypatch):
+    plain, calls = baseline.Batches.draw, []
+
+    def draw(self, rng, count):
+        calls.append(count)
+        pictures, truths = plain(self, rng, count)
+        return pictures * np.float32(np.nan if len(calls) == 4 else 1.0), truths
+
+    monkeypatch.setattr(baseline.Batches, "draw", draw)
+    with pytest.raises(TrainingError, match=r"the loss of step 4 is nan.*lower the rate"):
+        baseline.train(recipe, tmp_path, device="cpu")
+    kept = load_file(tmp_path / "last.safetensors")
+    assert int(kept["step"]) == 2
+    assert all(torch.isfinite(value).all() for value in kept.values())
+    assert not (tmp_path / MODEL).exists()
+
+
+# --- what is refused before anything is learned ---
+
+
+def test_one_class_only_is_refused(listed, recipe, tmp_path):
+    entries = [entry for entry in table.read(listed).entries if entry.label == "authentic"]
+    table.write(listed.with_name("one.csv"), entries, listed.parent)
+    only = replace(recipe, manifest=listed.with_name("one.csv"))
+    with pytest.raises(InputError, match="no series of the part train is forged"):
+        baseline.train(only, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_leaking_manifest_is_refused_unless_allowed(listed, recipe, tmp_path):
+    entries = [replace(entry, patient="one") for entry in table.read(listed).entries]
+    table.write(listed.with_name("leaking.csv"), entries, listed.parent)
+    leaking = replace(recipe, manifest=listed.with_name("leaking.csv"), train=replace(TRAINING, steps=1))
+    with pytest.raises(InputError, match=r"the split leaks.*patient one"):
+        baseline.train(leaking, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+    assert baseline.train(leaking, tmp_path / "run", device="cpu", allow_leaks=True).exists()
+
+
+def test_a_folder_of_another_run_is_refused(run, recipe):
+    with pytest.raises(UsageError, match="another recipe or manifest: augment"):
+        baseline.train(replace(recipe, augment=Augmentation()), run, device="cpu")
+
+
+def test_a_folder_whose_note_is_torn_is_refused(recipe, tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UnreadableError, match=r"run\.json is damaged"):
+        baseline.train(recipe, tmp_path, device="cpu")
+
+
+def test_a_damaged_checkpoint_is_told(recipe, tmp_path):
+    baseline.train(replace(recipe, train=replace(TRAINING, steps=1)), tmp_path, device="cpu")
+    (tmp_path / "last.safetensors").write_bytes(b"torn")
+    with pytest.raises(WeightsError, match=r"last\.safetensors is damaged"):
+        baseline.train(recipe, tmp_path, device="cpu")
+
+
+# --- the rest ---
+
+
+def test_a_file_that_answers_otherwise_than_torch_is_refused(recipe, monkeypatch):
+    monkeypatch.setattr(baseline, "LARGEST_DIFFERENCE", 0.0)
+    held = baseline.slices.load(baseline.checked(recipe), "calibrate", baseline.spec_of(recipe))
+    with pytest.raises(WeightsError, match=r"model\.onnx differ by"):
+        baseline.exported(baseline.build(recipe), baseline.spec_of(recipe), held)
+
+
+def test_a_backbone_with_attention_is_exported_too(recipe):
+    chosen = replace(recipe, system="picture-net", net=Net("efficientnet-b0", 0.125, 0.25, dense=(8,)))
+    held = baseline.slices.load(baseline.checked(recipe), "calibrate", baseline.spec_of(recipe))
+    data, difference = baseline.exported(baseline.build(chosen), baseline.spec_of(chosen), held)
+    assert len(data) > 1000
+    assert difference < 1e-4
+
+
+def test_a_trial_says_how_long_it_would_take_and_writes_nothing(recipe, listed):
+    before = sorted(listed.parent.rglob("*"))
+    estimate = baseline.try_out(recipe, device="cpu")
+    assert 0.0 < estimate.minutes < 5.0
+    assert 50.0 < estimate.memory_mib < 20_000.0
+    assert estimate.series == 16
+    assert "for 16 series, on cpu" in str(estimate)
+    assert sorted(listed.parent.rglob("*")) == before
+
+
+def test_the_network_of_another_run_is_refused(run, tmp_path):
+    for name in (MODEL, NETWORK):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    (tmp_path / NETWORK).write_bytes(b"another")
+    detector = PictureDetector(tmp_path)
+    with pytest.raises(WeightsError, match=r"model\.json promises"):
+        detector.logits([np.zeros((32, 32), np.uint8)])
