@@ -7,50 +7,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="the extra [train] is not installed")
+pytest.importorskip("onnx", reason="the extra [train] is not installed")
 
-from onnx import TensorProto, helper  # noqa: E402
-
-from tamperscope import phantom  # noqa: E402
-from tamperscope.datasets.cases import Case  # noqa: E402
-from tamperscope.errors import LimitError, WeightsError  # noqa: E402
-from tamperscope.evaluate.baseline import (  # noqa: E402
-    INPUT,
+from baselines import CURVE, SIDE, mean_model, mean_network
+from tamperscope import phantom
+from tamperscope.datasets.cases import Case
+from tamperscope.errors import LimitError, WeightsError
+from tamperscope.evaluate.baseline import (
     MODEL,
     NETWORK,
-    OUTPUT,
-    Baseline,
     PictureDetector,
     PlattCurve,
     as_tested,
     read_baseline,
 )
-from tamperscope.evaluate.outcomes import outcome  # noqa: E402
-from tamperscope.pictures import PictureSpec, picture  # noqa: E402
+from tamperscope.evaluate.outcomes import outcome
+from tamperscope.pictures import PictureSpec, picture
 
-SIDE = 16
 CHEST = phantom.chest((11, 24, 24), (2.5, 15.0, 15.0))
-CURVE = PlattCurve(2.0, -1.0, tuple(np.linspace(-1.0, 0.0, 20).tolist()))
-
-
-def mean_network(side: int = SIDE) -> bytes:
-    """An ONNX file that gives the mean of each picture."""
-    seen = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 1, side, side])
-    answer = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", 1])
-    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
-    nodes = [helper.make_node("ReduceMean", [INPUT, "axes"], [OUTPUT], keepdims=0)]
-    graph = helper.make_graph(nodes, "mean", [seen], [answer], [axes])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
 
 
 @pytest.fixture
 def folder(tmp_path):
-    data = mean_network()
-    (tmp_path / NETWORK).write_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    model = Baseline("mean", "plain-cnn", PictureSpec(SIDE), ("CT",), CURVE, digest, "m" * 64, {"steps": 3})
-    (tmp_path / MODEL).write_text(model.to_json(), encoding="utf-8")
-    return tmp_path
+    return mean_model(tmp_path)
 
 
 def test_what_is_written_is_read(folder):

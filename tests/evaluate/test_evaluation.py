@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from baselines import mean_model
 from tamperscope import forge_set, phantom
 from tamperscope.datasets import cases, table
 from tamperscope.detectors import from_card, packaged_cards
@@ -127,3 +128,13 @@ def test_robustness_judges_every_series_again_under_each_change(data, tmp_path, 
     assert {row["change"] for row in figures["robustness"]} == {"none", "jpeg quality 100", "jpeg quality 90"}
     assert (tmp_path / "out" / "outcomes-jpeg-quality-90.jsonl").is_file()
     assert "After what pictures go through" in (tmp_path / "out" / "evaluation.html").read_text()
+
+
+def test_the_folder_of_a_training_is_a_model_too(data, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
+    pytest.importorskip("onnx", reason="the extra [train] is not installed")
+    asked = Asked(str(mean_model(tmp_path / "run")), data, tmp_path / "out", resamples=0)
+    answers, figures = evaluation.evaluate(asked)
+    assert figures["cases"]["series"] == len(answers.outcomes) == 6
+    assert figures["cases"]["refused"] == 0
+    assert not (tmp_path / "out" / "examples").exists(), "it has no map to show"

@@ -14,7 +14,7 @@ from tamperscope.datasets import cases, table
 from tamperscope.datasets.cases import Group
 from tamperscope.datasets.manifest import Entry, Tick, digested
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate import audit, page, plots, robustness
+from tamperscope.evaluate import audit, baseline, page, plots, robustness
 from tamperscope.evaluate.outcomes import Outcome, Tested
 from tamperscope.evaluate.page import Example
 from tamperscope.evaluate.run import Run, run, selected
@@ -32,7 +32,7 @@ class Asked:
     """What an evaluation is asked for."""
 
     model: str
-    """Name of a packaged Card, or the path of one."""
+    """Name of a packaged Card, the path of one, or the folder of a training (`baseline`)."""
     data: Path
     """A manifest, or a folder that holds one."""
     out: Path
@@ -58,32 +58,45 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
         WeightsError: the model is damaged.
         MissingExtraError: the library that draws the plots is not installed.
     """
-    card = card_of(asked.model)
-    tested = Tested(
-        card.name, detectors.from_card(card, asked.threads), card.calibration, Policy.at(asked.false_alarms)
-    )
+    tested, sha256, card = chosen(asked)
     entries = digested(selected(table.read(asked.data).entries, asked.part), tick)
-    answers = run(entries, tested, {"sha256": card.sha256, "false_alarms": asked.false_alarms}, asked.out, tick)
+    answers = run(entries, tested, {"sha256": sha256, "false_alarms": asked.false_alarms}, asked.out, tick)
     outcomes = answers.outcomes
     rng = np.random.default_rng(asked.seed)
     figures = summary(outcomes, tested.threshold, rng, asked.resamples)
     if asked.robustness:
-        figures["robustness"] = under_changes(entries, tested, card, asked, figures, tick)
+        figures["robustness"] = under_changes(entries, tested, sha256, asked, figures, tick)
     if asked.audit:
         figures["audit"] = audited(entries, tested, tick)
-    about: dict[str, JSON] = {"schema": SCHEMA, "model": card.name, "sha256": card.sha256, "part": asked.part}
+    about: dict[str, JSON] = {"schema": SCHEMA, "model": tested.name, "sha256": sha256, "part": asked.part}
     save(asked.out / "evaluation.json", (json.dumps(about | figures, indent=2) + "\n").encode())
     series = Scored.of((REFUSED if one.score is None else one.score, one.forged, one.patient) for one in outcomes)
     levels = {"series": series, "patients": by_patient(outcomes), "slices": by_slice(outcomes)}
     groups = {cases.name_of(group[0]): group for group in cases.by_series(entries)}
-    shown = [drawn(one, groups[one.name], card, asked) for one in worst(outcomes, asked.examples)]
-    text = page.render(card.name, figures, plots.every(outcomes, levels, tested.threshold), shown, answers.failed)
+    wrong = worst(outcomes, asked.examples) if card is not None else []
+    shown = [drawn(one, groups[one.name], card, asked) for one in wrong if card is not None]
+    text = page.render(tested.name, figures, plots.every(outcomes, levels, tested.threshold), shown, answers.failed)
     save(asked.out / "evaluation.html", text.encode())
     return answers, figures
 
 
+def chosen(asked: Asked) -> tuple[Tested, str, Card | None]:
+    """The model that is asked for, the digest of its weights, and its Card: a training's folder has none, and no map.
+
+    Raises:
+        UsageError: there is no such model.
+        WeightsError: it is damaged.
+    """
+    policy = Policy.at(asked.false_alarms)
+    if (Path(asked.model) / baseline.MODEL).is_file():
+        folder = Path(asked.model)
+        return baseline.as_tested(folder, policy, asked.threads), baseline.read_baseline(folder).sha256, None
+    card = card_of(asked.model)
+    return Tested(card.name, detectors.from_card(card, asked.threads), card.calibration, policy), card.sha256, card
+
+
 def under_changes(
-    entries: Sequence[Entry], tested: Tested, card: Card, asked: Asked, figures: Mapping[str, JSON], tick: Tick | None
+    entries: Sequence[Entry], tested: Tested, sha256: str, asked: Asked, figures: Mapping[str, JSON], tick: Tick | None
 ) -> list[JSON]:
     """A row for every change of the grid, the lowest AUROC first, and before them that without any change."""
     plain = figures["series"]
@@ -92,7 +105,7 @@ def under_changes(
         first |= {key: plain[key] for key in ("auroc", "auroc_interval", "recall", "false_alarm_rate")}
     rows: list[dict[str, JSON]] = []
     for change in robustness.grid():
-        about: dict[str, JSON] = {"sha256": card.sha256, "false_alarms": asked.false_alarms, "change": change.name}
+        about: dict[str, JSON] = {"sha256": sha256, "false_alarms": asked.false_alarms, "change": change.name}
         name = f"outcomes-{change.name.replace(' ', '-').replace('%', '')}.jsonl"
         answers = run(entries, tested, about, asked.out, tick, change=change, rows=name)
         rows.append(robustness.row(change.name, answers.outcomes, tested.threshold, asked.resamples))
@@ -141,7 +154,10 @@ def card_of(model: str) -> Card:
         return packaged[model]
     if Path(model).is_file():
         return weights.read_card(Path(model))
-    raise UsageError(f"no model is called {model}", hint=f"there are {', '.join(packaged)}; or give the JSON of a Card")
+    raise UsageError(
+        f"no model is called {model}",
+        hint=f"there are {', '.join(packaged)}; or give the JSON of a Card, or the folder of a training",
+    )
 
 
 def worst(outcomes: Iterable[Outcome], count: int) -> list[Outcome]:

@@ -1,0 +1,37 @@
+"""A trained classifier of slices as a folder: a network of one node, whose answer is known."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from tamperscope.evaluate.baseline import INPUT, MODEL, NETWORK, OUTPUT, Baseline, PlattCurve
+from tamperscope.pictures import PictureSpec
+
+SIDE = 16
+CURVE = PlattCurve(2.0, -1.0, tuple(np.linspace(-1.0, 0.0, 20).tolist()))
+
+
+def mean_network(side: int = SIDE) -> bytes:
+    """An ONNX file that gives the mean of each picture."""
+    from onnx import TensorProto, helper  # only the extra [train] has it
+
+    seen = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 1, side, side])
+    answer = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", 1])
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    nodes = [helper.make_node("ReduceMean", [INPUT, "axes"], [OUTPUT], keepdims=0)]
+    graph = helper.make_graph(nodes, "mean", [seen], [answer], [axes])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+def mean_model(folder: Path) -> Path:
+    """The folder, with that network and the file that says what it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = mean_network()
+    (folder / NETWORK).write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    model = Baseline("mean", "plain-cnn", PictureSpec(SIDE), ("CT",), CURVE, digest, "m" * 64, {"steps": 3})
+    (folder / MODEL).write_text(model.to_json(), encoding="utf-8")
+    return folder
