@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
-TORCH_TESTS = $(shell grep -rl --include='*.py' 'importorskip."torch"' tests)
+TRAIN_TESTS = $(shell grep -rlE --include='*.py' 'importorskip."(torch|timm|onnx|sklearn|matplotlib)"' tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-train demo test test-base test-train readme check format benchmark
@@ -29,8 +29,8 @@ test: test-base test-train  ## The whole suite, then again what needs torch, wit
 test-base: $(VENV)/.dev  ## The whole suite; without torch, what needs it is skipped
 	$(PY) -m pytest -n auto
 
-test-train: $(VENV)/.train  ## The tests that need torch
-	$(PY) -m pytest $(TORCH_TESTS)
+test-train: $(VENV)/.train  ## The tests that need the extra: torch and what comes with it
+	$(PY) -m pytest $(TRAIN_TESTS)
 
 readme: $(VENV)/.dev  ## Run every block of code in README.md and docs/
 	$(PY) -m pytest tests/test_readme.py
