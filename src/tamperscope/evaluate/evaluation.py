@@ -18,7 +18,7 @@ from tamperscope.evaluate import audit, baseline, page, plots, robustness
 from tamperscope.evaluate.outcomes import Outcome, Tested
 from tamperscope.evaluate.page import Example
 from tamperscope.evaluate.run import Run, run, selected
-from tamperscope.evaluate.summary import REFUSED, Scored, by_patient, by_slice, summary
+from tamperscope.evaluate.summary import by_patient, by_series, by_slice, summary
 from tamperscope.records import JSON
 from tamperscope.report.files import save
 from tamperscope.verdict import Policy
@@ -70,8 +70,7 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
         figures["audit"] = audited(entries, tested, tick)
     about: dict[str, JSON] = {"schema": SCHEMA, "model": tested.name, "sha256": sha256, "part": asked.part}
     save(asked.out / "evaluation.json", (json.dumps(about | figures, indent=2) + "\n").encode())
-    series = Scored.of((REFUSED if one.score is None else one.score, one.forged, one.patient) for one in outcomes)
-    levels = {"series": series, "patients": by_patient(outcomes), "slices": by_slice(outcomes)}
+    levels = {"series": by_series(outcomes), "patients": by_patient(outcomes), "slices": by_slice(outcomes)}
     groups = {cases.name_of(group[0]): group for group in cases.by_series(entries)}
     wrong = worst(outcomes, asked.examples) if card is not None else []
     shown = [drawn(one, groups[one.name], card, asked) for one in wrong if card is not None]

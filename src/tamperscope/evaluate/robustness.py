@@ -13,7 +13,7 @@ from tamperscope.attacks import Attack
 from tamperscope.datasets.cases import Case
 from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.outcomes import Outcome
-from tamperscope.evaluate.summary import Scored, counts, interval
+from tamperscope.evaluate.summary import by_series, counts, interval
 from tamperscope.records import JSON
 
 LUNG_WINDOW_HU = (-1350.0, 150.0)
@@ -78,7 +78,7 @@ def _cropped(case: Case, crop: Attack) -> Case:
 
 def row(change: str, outcomes: Sequence[Outcome], threshold: float, resamples: int) -> dict[str, JSON]:
     """What is left under one change: AUROC with its interval, both rates at the threshold, and refusals."""
-    scored = Scored.of((-1.0 if one.score is None else one.score, one.forged, one.patient) for one in outcomes)
+    scored = by_series(outcomes)
     forged, authentic = scored.sides
     area = auroc(forged, authentic)
     found = counts(outcomes)

@@ -65,8 +65,7 @@ def summary(
         rng: of the resamples.
         resamples: how many patients' draws an interval rests on; 0 for none.
     """
-    series = Scored.of((_score(one), one.forged, one.patient) for one in outcomes)
-    levels = {"series": series, "patient": by_patient(outcomes), "slice": by_slice(outcomes)}
+    levels = {"series": by_series(outcomes), "patient": by_patient(outcomes), "slice": by_slice(outcomes)}
     return {
         "cases": counts(outcomes),
         "threshold": threshold,
@@ -92,6 +91,11 @@ def counts(outcomes: Sequence[Outcome]) -> JSON:
         "seconds_a_series": _number(float(np.median([one.seconds for one in outcomes])) if outcomes else math.nan),
         "verdicts": {truth: dict(sorted(found.items())) for truth, found in sorted(said.items())},
     }
+
+
+def by_series(outcomes: Iterable[Outcome]) -> Scored:
+    """Every series, the refused ones with the lowest score."""
+    return Scored.of((_score(one), one.forged, one.patient) for one in outcomes)
 
 
 def by_patient(outcomes: Iterable[Outcome]) -> Scored:

@@ -39,7 +39,7 @@ from tamperscope.train.run import Budget, Progress, fit
 from tamperscope.train.slices import AUTHENTIC, FORGED, Batches, Slices
 
 LARGEST_DIFFERENCE = 1e-4
-"""Between the logits of torch and of the file."""
+"""Between the logits of torch and of the file, in parts of them where they are beyond 1."""
 RUN = "run.json"
 BEST = "best.safetensors"
 TRIED = 4
