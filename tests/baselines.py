@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tamperscope.evaluate.baseline import INPUT, MODEL, NETWORK, OUTPUT, Baseline, PlattCurve
+from tamperscope.evaluate.baseline import MODEL, Baseline, PlattCurve
+from tamperscope.evaluate.networks import Networks
+from tamperscope.evaluate.systems import Pictures
+from tamperscope.evaluate.systems.pictures import INPUT, NETWORK, OUTPUT
 from tamperscope.pictures import PictureSpec
 
 SIDE = 16
@@ -31,7 +34,8 @@ def mean_model(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     data = mean_network()
     (folder / NETWORK).write_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    model = Baseline("mean", "plain-cnn", PictureSpec(SIDE), ("CT",), CURVE, digest, "m" * 64, {"steps": 3})
+    files = {NETWORK: hashlib.sha256(data).hexdigest()}
+    look = Pictures(PictureSpec(SIDE), Networks({}))
+    model = Baseline("mean", "plain-cnn", look.look, look.settings, ("CT",), CURVE, files, "m" * 64, {"steps": 3})
     (folder / MODEL).write_text(model.to_json(), encoding="utf-8")
     return folder

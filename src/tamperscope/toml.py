@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tamperscope.errors import UsageError
+
+Record = TypeVar("Record")
+SORTS: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
 def text(path: Path) -> str:
@@ -76,3 +81,61 @@ class Checker:
         if not good:
             raise self.fail(f"{key} = {value!r}", "it is a list of numbers such as [1, 2]")
         return tuple(value)
+
+    def record(self, table: Any, kind: type[Record], where: str, folder: Path) -> Record:
+        """The dataclass whose fields are the keys of a table; a key that is left out has the field's default.
+
+        Args:
+            table: What the file says.
+            kind: Its fields are numbers, truths, texts, paths, tuples of these, or one of them and None. Metadata
+                bound a number: "least" and "most" are allowed themselves, "above" and "below" are not.
+            where: What messages call the table.
+            folder: What paths are relative to.
+
+        Raises:
+            UsageError: a key is unknown, missing, or its value is of another kind or beyond its bounds.
+        """
+        hints = get_type_hints(kind)
+        self.keys(table, tuple(hints), where)
+        found = {}
+        for one in fields(kind):  # type: ignore[arg-type]
+            if one.name in table:
+                found[one.name] = self._value(one.name, table[one.name], hints[one.name], one.metadata, folder)
+            elif one.default is MISSING and one.default_factory is MISSING:
+                raise self.fail(f"{where} says no {one.name}", f"add {one.name} = ...")
+        return kind(**found)
+
+    def _value(self, key: str, value: Any, hint: Any, bounds: Mapping[str, float], folder: Path) -> Any:
+        if get_origin(hint) is tuple:
+            return self._values(key, value, get_args(hint), bounds, folder)
+        (sort,) = (one for one in (get_args(hint) or (hint,)) if one is not NoneType)
+        if sort is Path:
+            return folder / self._value(key, value, str, bounds, folder)
+        number = sort is float and isinstance(value, int)
+        if not (isinstance(value, sort) or number) or (isinstance(value, bool) and sort is not bool):
+            raise self.fail(f"{key} = {value!r}", f"it is {SORTS[sort]}")
+        if not _within(value, bounds):
+            allowed = " and ".join(f"{_BOUNDS[name]} {bound:g}" for name, bound in bounds.items())
+            raise self.fail(f"{key} = {value!r}", f"it is {SORTS[sort]}, {allowed}")
+        return float(value) if sort is float else value
+
+    def _values(self, key: str, value: Any, sorts: Sequence[Any], bounds: Mapping[str, float], folder: Path) -> Any:
+        free = sorts[-1] is Ellipsis
+        if not isinstance(value, list) or not (free or len(value) == len(sorts)):
+            raise self.fail(f"{key} = {value!r}", f"it is a list of {'values' if free else len(sorts)}")
+        each = [sorts[0]] * len(value) if free else sorts
+        return tuple(self._value(key, one, sort, bounds, folder) for one, sort in zip(value, each, strict=True))
+
+
+_BOUNDS: Mapping[str, str] = {"least": "at least", "most": "at most", "above": "above", "below": "below"}
+
+
+def _within(value: Any, bounds: Mapping[str, float]) -> bool:
+    """Whether a value keeps its bounds; what is not finite keeps none."""
+    return all(
+        (name == "least" and bound <= value < float("inf"))
+        or (name == "above" and bound < value < float("inf"))
+        or (name == "most" and value <= bound)
+        or (name == "below" and value < bound)
+        for name, bound in bounds.items()
+    )

@@ -13,15 +13,9 @@ from baselines import CURVE, SIDE, mean_model, mean_network
 from tamperscope import phantom
 from tamperscope.datasets.cases import Case
 from tamperscope.errors import LimitError, WeightsError
-from tamperscope.evaluate.baseline import (
-    MODEL,
-    NETWORK,
-    PictureDetector,
-    PlattCurve,
-    as_tested,
-    read_baseline,
-)
+from tamperscope.evaluate.baseline import MODEL, BaselineDetector, PlattCurve, as_tested, read_baseline
 from tamperscope.evaluate.outcomes import outcome
+from tamperscope.evaluate.systems.pictures import NETWORK
 from tamperscope.pictures import PictureSpec, picture
 
 CHEST = phantom.chest((11, 24, 24), (2.5, 15.0, 15.0))
@@ -35,7 +29,7 @@ def folder(tmp_path):
 def test_what_is_written_is_read(folder):
     model = read_baseline(folder)
     assert (model.name, model.system, model.modalities, model.manifest) == ("mean", "plain-cnn", ("CT",), "m" * 64)
-    assert model.spec == PictureSpec(SIDE)
+    assert (model.look, model.settings) == ("pictures", {"side": SIDE, "window_hu": [-1000.0, 400.0], "clahe": False})
     assert model.curve == CURVE
     assert model.training == {"steps": 3}
     tree = json.loads((folder / MODEL).read_text())
@@ -44,24 +38,24 @@ def test_what_is_written_is_read(folder):
 
 def test_the_score_is_the_highest_of_its_slices(folder):
     before = CHEST.voxels.copy()
-    evidence = PictureDetector(folder, threads=1).detect(CHEST)
+    evidence = BaselineDetector(folder, threads=1).detect(CHEST)
     expected = [float(picture(plane, "CT", PictureSpec(SIDE)).mean()) for plane in CHEST.voxels]
     np.testing.assert_allclose(evidence.slice_scores, expected, atol=1e-6)
     assert evidence.score == max(evidence.slice_scores)
     assert (evidence.detector, evidence.heatmap, evidence.probability) == ("mean", None, None)
     assert np.array_equal(CHEST.voxels, before)
-    assert PictureDetector(folder, threads=1).detect(CHEST).slice_scores == evidence.slice_scores
+    assert BaselineDetector(folder, threads=1).detect(CHEST).slice_scores == evidence.slice_scores
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 300), (3, 2, 2)])
 def test_constant_and_tiny_volumes_have_a_score_too(folder, shape):
     for value in (0.0, -1000.0):
         volume = replace(CHEST, voxels=np.full(shape, value, np.float32))
-        assert np.isfinite(PictureDetector(folder, threads=1).detect(volume).score)
+        assert np.isfinite(BaselineDetector(folder, threads=1).detect(volume).score)
 
 
 def test_about_another_modality_it_has_no_answer(folder):
-    evidence = PictureDetector(folder).detect(phantom.radiograph((32, 32)))
+    evidence = BaselineDetector(folder).detect(phantom.radiograph((32, 32)))
     assert evidence.score is None
     assert evidence.reasons == ("the model was trained on CT, this is DX",)
 
@@ -113,28 +107,38 @@ def test_the_curve_keeps_the_order_of_strong_scores_and_puts_the_classes_apart()
         ('{"schema": "tamperscope/baseline/2"}', "not of schema tamperscope/baseline/1"),
         ('{"schema": "tamperscope/baseline/1"}', "cannot read.*input"),
         ("[]", "cannot read"),
+        ("another look", "nothing looks at 'through glass'.*pictures"),
+        ("no side", "the model's input is not understood: KeyError.'side'"),
+        ("a file elsewhere", r"names '\.\./model\.onnx', which is no file of its folder"),
     ],
 )
-def test_a_model_that_says_nothing_is_refused(tmp_path, text, why):
+def test_a_model_that_says_nothing_is_refused(folder, tmp_path, text, why):
+    known = (folder / MODEL).read_text()
+    said = {
+        "another look": known.replace('"look": "pictures"', '"look": "through glass"'),
+        "no side": known.replace('"side"', '"edge"'),
+        "a file elsewhere": known.replace('"model.onnx"', '"../model.onnx"'),
+    }
+    (tmp_path / MODEL).unlink()
     if text is not None:
-        (tmp_path / MODEL).write_text(text)
+        (tmp_path / MODEL).write_text(said.get(text, text))
     with pytest.raises(WeightsError, match=why):
-        PictureDetector(tmp_path)
+        BaselineDetector(tmp_path)
 
 
 def test_other_bytes_than_promised_and_a_missing_network_are_refused(folder):
     (folder / NETWORK).write_bytes(mean_network(8))
-    with pytest.raises(WeightsError, match=r"model\.json promises"):
-        PictureDetector(folder).detect(CHEST)
+    with pytest.raises(WeightsError, match="the model promises"):
+        BaselineDetector(folder)
     (folder / NETWORK).unlink()
     with pytest.raises(WeightsError, match="cannot read"):
-        PictureDetector(folder).detect(CHEST)
+        BaselineDetector(folder)
 
 
 def test_a_network_for_other_pictures_is_told(folder):
     data = mean_network(8)
     (folder / NETWORK).write_bytes(data)
-    model = replace(read_baseline(folder), sha256=hashlib.sha256(data).hexdigest())
+    model = replace(read_baseline(folder), files={NETWORK: hashlib.sha256(data).hexdigest()})
     (folder / MODEL).write_text(model.to_json())
-    with pytest.raises(LimitError, match="pictures of 16 pixels"):
-        PictureDetector(folder).detect(CHEST)
+    with pytest.raises(LimitError, match=r"model\.onnx failed on pictures \(8, 1, 16, 16\)"):
+        BaselineDetector(folder).detect(CHEST)

@@ -19,14 +19,18 @@ from safetensors.torch import load_file  # noqa: E402
 import sets  # noqa: E402
 from tamperscope.datasets import cases, table  # noqa: E402
 from tamperscope.errors import InputError, TrainingError, UnreadableError, UsageError, WeightsError  # noqa: E402
-from tamperscope.evaluate.baseline import MODEL, NETWORK, PictureDetector, as_tested, read_baseline  # noqa: E402
+from tamperscope.evaluate.baseline import MODEL, BaselineDetector, as_tested, read_baseline  # noqa: E402
 from tamperscope.evaluate.outcomes import outcome  # noqa: E402
-from tamperscope.train import baseline  # noqa: E402
+from tamperscope.evaluate.systems.pictures import NETWORK  # noqa: E402
+from tamperscope.train import baseline, export, slices  # noqa: E402
 from tamperscope.train.augment import Augmentation  # noqa: E402
-from tamperscope.train.recipe import Input, Net, Recipe, Training, read_recipe  # noqa: E402
+from tamperscope.train.classifier import Classifier  # noqa: E402
+from tamperscope.train.options import PictureInput, PictureNet, PlainCnn  # noqa: E402
+from tamperscope.train.recipe import Recipe, Training, read_recipe  # noqa: E402
+from tamperscope.train.systems import pictures  # noqa: E402
 
 TRAINING = Training(steps=6, batch=4, rate=1e-3, save_every=2, patience=5, validate=8)
-PLAIN = Recipe("tiny", "plain-cnn", net=Net(width=2.0, dropout=0.5), input=Input(side=32), train=TRAINING)
+PLAIN = Recipe("tiny", "plain-cnn", PlainCnn(2, 0.5), PictureInput(32), train=TRAINING)
 AUGMENT = Augmentation(10.0, flips=True, brightness=0.1, contrast=0.1, noise=0.02)
 
 
@@ -58,10 +62,10 @@ def test_a_run_leaves_a_model_and_its_record(run, listed):
     model = json.loads((run / MODEL).read_text(encoding="utf-8"))
     assert model["schema"] == "tamperscope/baseline/1"
     assert model["input"] == {
+        "look": "pictures",
         "side": 32,
         "window_hu": [-1000.0, 400.0],
         "clahe": False,
-        "values": "0-1",
         "modalities": ["CT"],
     }
     training = model["training"]
@@ -76,15 +80,15 @@ def test_a_run_leaves_a_model_and_its_record(run, listed):
     assert [row["step"] for row in saves] == [2, 4, 6]
     assert all(0.0 <= row["auroc"] <= 1.0 for row in saves)
     best = max(saves, key=lambda row: row["auroc"])
-    assert (training["best_step"], training["best_slice_auroc"]) == (best["step"], best["auroc"])
+    assert (training["best_step"], training["best"]["auroc"]) == (best["step"], best["auroc"])
     text = (run / MODEL).read_text() + (run / "run.json").read_text() + (run / "record.jsonl").read_text()
     assert str(listed.parent) not in text
 
 
 def test_the_detector_answers_as_the_best_weights_do_and_is_judged_as_any_other(run, recipe):
-    detector = PictureDetector(run, threads=1)
+    detector = BaselineDetector(run, threads=1)
     held = [group for group in cases.by_series(table.read(recipe.manifest).entries) if group[0].part == "calibrate"]
-    net = baseline.build(recipe).eval()
+    net = pictures.build(recipe).eval()
     net.load_state_dict(load_file(run / "best.safetensors"))
     tested, answers = as_tested(run, threads=1), []
     for group in held:
@@ -93,8 +97,8 @@ def test_the_detector_answers_as_the_best_weights_do_and_is_judged_as_any_other(
         assert evidence.heatmap is None
         assert evidence.probability is None
         assert evidence.score == max(evidence.slice_scores)
-        made = baseline.slices.shown(case, baseline.spec_of(recipe))
-        seen = torch.from_numpy(baseline.slices.Slices((made,)).unit([(0, k) for k in range(len(made.pictures))]))
+        made = slices.shown(case, pictures.spec_of(recipe))
+        seen = torch.from_numpy(slices.Slices((made,)).unit([(0, k) for k in range(len(made.pictures))]))
         with torch.inference_mode():
             np.testing.assert_allclose(net(seen).flatten().numpy(), evidence.slice_scores, atol=1e-4)
         answers.append(outcome(case, tested))
@@ -119,7 +123,7 @@ def test_a_run_cut_into_pieces_ends_with_the_same_weights(run, recipe, tmp_path)
 
 def cut(recipe: Recipe, out: Path, steps: int) -> None:
     """As after a kill: the process ends within a step, and what is on disk is what the step before left."""
-    plain = baseline.PictureClassifier.step
+    plain = Classifier.step
 
     def step(self, number, rng):
         if number == steps:
@@ -127,7 +131,7 @@ def cut(recipe: Recipe, out: Path, steps: int) -> None:
         return plain(self, number, rng)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baseline.PictureClassifier, "step", step)
+        patch.setattr(Classifier, "step", step)
         baseline.train(recipe, out, device="cpu")
 
 
@@ -169,14 +173,14 @@ def test_patience_ends_a_run_and_stays_ended(recipe, tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_loudly_and_leaves_the_last_checkpoint(recipe, tmp_path, monkeypatch):
-    plain, calls = baseline.Batches.draw, []
+    plain, calls = slices.Batches.draw, []
 
     def draw(self, rng, count):
         calls.append(count)
         pictures, truths = plain(self, rng, count)
         return pictures * np.float32(np.nan if len(calls) == 4 else 1.0), truths
 
-    monkeypatch.setattr(baseline.Batches, "draw", draw)
+    monkeypatch.setattr(slices.Batches, "draw", draw)
     with pytest.raises(TrainingError, match=r"the loss of step 4 is nan.*lower the rate"):
         baseline.train(recipe, tmp_path, device="cpu")
     kept = load_file(tmp_path / "last.safetensors")
@@ -228,17 +232,21 @@ def test_a_damaged_checkpoint_is_told(recipe, tmp_path):
 # --- the rest ---
 
 
+def held_of(recipe: Recipe) -> slices.Slices:
+    return slices.load(
+        baseline.lesson(baseline.checked(recipe), "cpu", None).held, "calibrate", pictures.spec_of(recipe)
+    )
+
+
 def test_a_file_that_answers_otherwise_than_torch_is_refused(recipe, monkeypatch):
-    monkeypatch.setattr(baseline, "LARGEST_DIFFERENCE", 0.0)
-    held = baseline.slices.load(baseline.checked(recipe), "calibrate", baseline.spec_of(recipe))
+    monkeypatch.setattr(export, "LARGEST_PART", 0.0)
     with pytest.raises(WeightsError, match=r"model\.onnx differ by"):
-        baseline.exported(baseline.build(recipe), baseline.spec_of(recipe), held)
+        pictures.exported(pictures.build(recipe), pictures.spec_of(recipe), held_of(recipe))
 
 
 def test_a_backbone_with_attention_is_exported_too(recipe):
-    chosen = replace(recipe, system="picture-net", net=Net("efficientnet-b0", 0.125, 0.25, dense=(8,)))
-    held = baseline.slices.load(baseline.checked(recipe), "calibrate", baseline.spec_of(recipe))
-    data, difference = baseline.exported(baseline.build(chosen), baseline.spec_of(chosen), held)
+    chosen = replace(recipe, system="picture-net", net=PictureNet("efficientnet-b0", 0.125, 0.25, dense=(8,)))
+    data, difference = pictures.exported(pictures.build(chosen), pictures.spec_of(chosen), held_of(recipe))
     assert len(data) > 1000
     assert difference < 1e-4
 
@@ -257,6 +265,5 @@ def test_the_network_of_another_run_is_refused(run, tmp_path):
     for name in (MODEL, NETWORK):
         (tmp_path / name).write_bytes((run / name).read_bytes())
     (tmp_path / NETWORK).write_bytes(b"another")
-    detector = PictureDetector(tmp_path)
-    with pytest.raises(WeightsError, match=r"model\.json promises"):
-        detector.logits([np.zeros((32, 32), np.uint8)])
+    with pytest.raises(WeightsError, match="the model promises"):
+        BaselineDetector(tmp_path)

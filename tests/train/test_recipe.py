@@ -7,7 +7,8 @@ import pytest
 
 from tamperscope.errors import UsageError
 from tamperscope.train.augment import Augmentation
-from tamperscope.train.recipe import Input, Net, Training, parse_recipe, read_recipe
+from tamperscope.train.options import PictureInput, PictureNet
+from tamperscope.train.recipe import Training, parse_recipe, read_recipe
 
 HEAD = 'name = "x"\nsystem = "picture-net"\n'
 NET = '[net]\nbackbone = "resnet50"\n'
@@ -18,8 +19,8 @@ WRONG = {
     "unknown key": ("nam = 'x'", "unknown key 'nam' in the recipe.*name, system, data, net"),
     "no name": ("system = 'plain-cnn'", "has no name"),
     "no system": ("name = 'x'", "system = None.*picture-net, plain-cnn"),
-    "unknown system": ("name = 'x'\nsystem = 'svm'", "system = 'svm'.*picture-net, plain-cnn"),
-    "no backbone": (HEAD, "names no backbone"),
+    "unknown system": ("name = 'x'\nsystem = 'oracle'", "system = 'oracle'.*picture-net, plain-cnn"),
+    "no backbone": (HEAD, "says no backbone.*add backbone"),
     "no table": (HEAD + "net = 3", r"\[net\] of a picture-net is no table"),
     "unknown key in data": (HEAD + NET + "[data]\nmanifst = 'a'", r"unknown key 'manifst' in \[data\].*manifest"),
     "unknown key in net": (HEAD + NET + "widht = 1", r"unknown key 'widht' in \[net\].*backbone, width"),
@@ -30,12 +31,12 @@ WRONG = {
     "no width": (HEAD + NET + "width = 0", "width = 0.*above 0"),
     "endless width": (HEAD + NET + "width = inf", "width = inf"),
     "dropout of all": (HEAD + NET + "dropout = 1", "dropout = 1"),
-    "half a unit": (HEAD + NET + "dense = [1.5]", "dense"),
-    "dense of words": (HEAD + NET + "dense = ['a']", "list of numbers"),
+    "half a unit": (HEAD + NET + "dense = [1.5]", "dense = 1.5"),
+    "dense of words": (HEAD + NET + "dense = ['a']", "dense = .a..*whole number"),
     "window backwards": (HEAD + NET + "[input]\nwindow_hu = [400, -1000]", "window_hu"),
-    "side zero": (HEAD + NET + "[input]\nside = 0", "side = 0.*1 or more"),
+    "side zero": (HEAD + NET + "[input]\nside = 0", "side = 0.*at least 1"),
     "turned over": (HEAD + NET + "[augment]\nrotation_degrees = 270", "rotation_degrees = 270"),
-    "one picture": (HEAD + NET + "[train]\nbatch = 1", "batch = 1.*2 or more"),
+    "one picture": (HEAD + NET + "[train]\nbatch = 1", "batch = 1.*at least 2"),
     "no step": (HEAD + NET + "[train]\nsteps = 0", "steps = 0"),
     "steps of words": (HEAD + NET + "[train]\nsteps = 'many'", "steps = 'many'"),
     "no rate": (HEAD + NET + "[train]\nrate = 0.0", "rate = 0"),
@@ -53,10 +54,10 @@ def test_what_is_wrong_is_named(text, why):
 
 def test_what_is_left_out_has_a_default():
     made = parse_recipe(HEAD + NET, "R.toml")
-    assert made.net == Net("resnet50")
-    assert (made.input, made.augment, made.train, made.manifest) == (Input(), Augmentation(), Training(), None)
+    assert made.net == PictureNet("resnet50")
+    assert (made.input, made.augment, made.train, made.manifest) == (PictureInput(), Augmentation(), Training(), None)
     plain = parse_recipe('name = "x"\nsystem = "plain-cnn"', "R.toml")
-    assert (plain.net.width, plain.net.dropout) == (16.0, 0.5)
+    assert (plain.net.width, plain.net.dropout) == (16, 0.5)
 
 
 def test_paths_are_relative_to_the_recipe_and_stay_out_of_the_record(tmp_path):

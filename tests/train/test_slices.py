@@ -91,4 +91,4 @@ def test_forged_series_that_teach_nothing_are_told(tmp_path):
         files = phantom.write_dicom(volume, tmp_path / label)
         listed += [Entry(path, "c", label, "s", "", label=label, part="train") for path in files]
     with pytest.raises(InputError, match="holds no forged slice in 2 series"):
-        load(listed, "train", SPEC)
+        load(grouped(listed, "train"), "train", SPEC)

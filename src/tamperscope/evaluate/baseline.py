@@ -1,7 +1,7 @@
-"""A trained classifier of pictures as a detector, so that it is judged as any other model is.
+"""A trained system as a detector, so that it is judged as any other model is.
 
-A run folder holds ``model.onnx`` and ``model.json``, which says what pictures it takes and how its score is read. Its
-score of a series is the highest logit of a slice, as the literature decides on a patient.
+A run folder holds ``model.json``, which says how the system looks and how its score is read, and the networks that it
+names. How each system looks stands in `systems`.
 """
 
 from __future__ import annotations
@@ -10,33 +10,26 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tamperscope import pictures, weights
 from tamperscope.calibrate import fit_curve
-from tamperscope.errors import LimitError, WeightsError
+from tamperscope.errors import WeightsError
+from tamperscope.evaluate import systems
 from tamperscope.evaluate.decisions import threshold_for
+from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.outcomes import Tested
-from tamperscope.pictures import Grey, PictureSpec
+from tamperscope.evaluate.systems import System
 from tamperscope.records import Evidence, OperatingPoint, Volume
 from tamperscope.verdict import Policy
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
 SCHEMA = "tamperscope/baseline/1"
-MODEL, NETWORK = "model.json", "model.onnx"
-INPUT, OUTPUT = "pictures", "logits"
-"""Names in the ONNX file: float32 (N, 1, side, side) of 0 to 1, and float32 (N, 1)."""
+MODEL = "model.json"
 ROUNDING = 1e-4
 """What the order of a sum may move a logit by: machines and numbers of threads differ. Thresholds lie above it."""
-BATCH = 8
-"""Pictures that the network sees at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +82,26 @@ class Baseline:
 
     name: str
     system: str
-    spec: PictureSpec
+    """As the recipe calls it."""
+    look: str
+    """How it looks: one of `systems.LOOKS`."""
+    settings: Mapping[str, Any]
+    """Of its look."""
     modalities: tuple[str, ...]
     """What it was trained on; about anything else it has no answer."""
     curve: PlattCurve
-    sha256: str
-    """Of ``model.onnx``."""
+    files: Mapping[str, str]
+    """SHA-256 of each network by its file name."""
     manifest: str
     """Digest of the manifest that it was trained on."""
     training: Mapping[str, Any]
     """Recipe, steps, slices and what else is known of the training."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the model: of its one network, or of the digests of all."""
+        digests = [self.files[name] for name in sorted(self.files)]
+        return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
     def to_json(self, false_alarms: float = 0.01) -> str:
         """As it is stored; the threshold for ``false_alarms`` stands in it for people, and follows from the curve."""
@@ -107,13 +110,7 @@ class Baseline:
             "schema": SCHEMA,
             "name": self.name,
             "system": self.system,
-            "input": {
-                "side": self.spec.side,
-                "window_hu": list(self.spec.window_hu),
-                "clahe": self.spec.clahe,
-                "values": "0-1",
-                "modalities": list(self.modalities),
-            },
+            "input": {"look": self.look, **self.settings, "modalities": list(self.modalities)},
             "calibration": {
                 "slope": self.curve.slope,
                 "offset": self.curve.offset,
@@ -125,7 +122,7 @@ class Baseline:
                 "how": self.curve.told(false_alarms),
             },
             "manifest": self.manifest,
-            "sha256": self.sha256,
+            "files": dict(self.files),
             "training": dict(self.training),
         }
         return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
@@ -143,30 +140,41 @@ def read_baseline(folder: Path) -> Baseline:
         tree = json.loads(path.read_text(encoding="utf-8"))
         if tree["schema"] != SCHEMA:
             raise WeightsError(f"{path} is not of schema {SCHEMA}", hint=hint)
-        seen, scale = tree["input"], tree["calibration"]
-        low, high = seen["window_hu"]
-        spec = PictureSpec(int(seen["side"]), (float(low), float(high)), bool(seen["clahe"]))
+        settings, scale = dict(tree["input"]), tree["calibration"]
+        look, modalities = str(settings.pop("look")), tuple(settings.pop("modalities"))
         held = tuple(float(score) for score in scale["authentic_scores"])
         curve = PlattCurve(float(scale["slope"]), float(scale["offset"]), held)
-        texts = {key: str(tree[key]) for key in ("name", "system", "sha256", "manifest")}
+        texts = {key: str(tree[key]) for key in ("name", "system", "manifest")}
+        files = {str(name): str(digest) for name, digest in tree["files"].items()}
         return Baseline(
-            **texts, spec=spec, modalities=tuple(seen["modalities"]), curve=curve, training=tree["training"]
+            **texts,
+            look=look,
+            settings=settings,
+            modalities=modalities,
+            curve=curve,
+            files=files,
+            training=tree["training"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"cannot read {path}: {error}", hint=hint) from error
 
 
 @dataclass(slots=True)
-class PictureDetector:
-    """Runs the network of a run folder over every slice; see `detectors.Detector`. The session opens at first use."""
+class BaselineDetector:
+    """The system of a run folder; see `detectors.Detector`. Its networks are read and verified at once.
+
+    Raises:
+        WeightsError: ``model.json`` or a network is missing, damaged or not the one that was promised.
+    """
 
     folder: Path
     threads: int | None = None
     baseline: Baseline = field(init=False)
-    _session: InferenceSession | None = field(default=None, init=False, repr=False)
+    system: System = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.baseline = read_baseline(self.folder)
+        self.baseline = found = read_baseline(self.folder)
+        self.system = systems.made(found.look, found.settings, Networks.read(self.folder, found.files, self.threads))
 
     @property
     def name(self) -> str:
@@ -174,39 +182,13 @@ class PictureDetector:
         return self.baseline.name
 
     def detect(self, volume: Volume) -> Evidence:
-        """Raw values are logits; there is no heat map.
-
-        Raises:
-            WeightsError: the network is missing or not the one that ``model.json`` promises.
-        """
+        """Raw values are those of the system."""
         known = self.baseline.modalities
         if volume.modality not in known:
             reason = f"the model was trained on {', '.join(known)}, this is {volume.modality}"
             return Evidence(self.name, None, reasons=(reason,))
-        scores = self.logits(
-            pictures.grey(plane, volume.modality, self.baseline.spec) for plane in pictures.planes(volume)
-        )
-        return Evidence(self.name, max(scores), slice_scores=scores)
-
-    def logits(self, shown: Iterable[Grey]) -> tuple[float, ...]:
-        """One for each picture (side, side)."""
-        if self._session is None:
-            self._session = weights.opened(self._verified(), NETWORK, self.threads)
-        return logits(self._session, shown)
-
-    def _verified(self) -> bytes:
-        path = self.folder / NETWORK
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise WeightsError(f"cannot read {path}: {error.strerror}", hint="train the model again") from error
-        found = hashlib.sha256(data).hexdigest()
-        if found != self.baseline.sha256:
-            raise WeightsError(
-                f"{path} has SHA-256 {found}, {MODEL} promises {self.baseline.sha256}",
-                hint="the file was changed or damaged: train the model again",
-            )
-        return data
+        found = self.system.answer(volume)
+        return Evidence(self.name, found.highest, heatmap=found.heatmap, slice_scores=found.slices)
 
 
 def as_tested(folder: Path, policy: Policy | None = None, threads: int | None = None) -> Tested:
@@ -215,36 +197,5 @@ def as_tested(folder: Path, policy: Policy | None = None, threads: int | None = 
     Raises:
         WeightsError: there is none, or it is damaged.
     """
-    detector = PictureDetector(folder, threads)
+    detector = BaselineDetector(folder, threads)
     return Tested(detector.name, detector, detector.baseline.curve, policy or Policy())
-
-
-def logits(session: InferenceSession, shown: Iterable[Grey]) -> tuple[float, ...]:
-    """What the network answers to each picture (side, side).
-
-    Raises:
-        LimitError: ONNX Runtime fails.
-        WeightsError: it does not answer with one finite number a picture.
-    """
-    found: list[float] = []
-    stream = iter(shown)
-    while some := tuple(islice(stream, BATCH)):
-        found += _run(session, pictures.unit(np.stack(some)))
-    return tuple(found)
-
-
-def _run(session: InferenceSession, seen: NDArray[np.float32]) -> list[float]:
-    try:
-        (answer,) = session.run([OUTPUT], {INPUT: seen})
-    except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        raise LimitError(
-            f"the network failed on {len(seen)} pictures of {seen.shape[-1]} pixels a side: {error}",
-            hint="most likely memory: close other programs; or the file takes other pictures: train the model again",
-        ) from error
-    found = np.asarray(answer, np.float64).reshape(-1)
-    if found.size != len(seen) or not np.isfinite(found).all():
-        raise WeightsError(
-            f"the network gave {np.isfinite(found).sum()} finite numbers for {len(seen)} pictures",
-            hint="it gives one finite logit a picture: train the model again",
-        )
-    return [float(logit) for logit in found]

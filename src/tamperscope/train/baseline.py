@@ -1,6 +1,6 @@
-"""A baseline from its recipe: leak check, training, calibration, export; what `evaluate.baseline` reads.
+"""A system from its recipe: leak check, training, calibration, export; what `evaluate.baseline` reads.
 
-manifest ─ leaks.check ─▶ pictures ─ run.fit ─▶ best weights ─▶ calibration on the part calibrate ─▶ model.onnx, .json
+manifest ─ leaks.check ─▶ groups ─ systems.student ─ run.fit ─▶ model ─ calibration ─▶ networks, model.json
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import io
 import json
 import math
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,26 +19,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 import tamperscope
-from tamperscope import weights
 from tamperscope.datasets import leaks, table
 from tamperscope.datasets.manifest import Entry, Tick, digest, digested
-from tamperscope.errors import UnreadableError, UsageError, WeightsError
-from tamperscope.evaluate.baseline import INPUT, MODEL, NETWORK, OUTPUT, Baseline, PlattCurve, logits
-from tamperscope.pictures import PictureSpec
+from tamperscope.errors import UnreadableError, UsageError
+from tamperscope.evaluate.baseline import MODEL, Baseline, PlattCurve
 from tamperscope.records import JSON
 from tamperscope.report.files import save
-from tamperscope.train import export, slices
-from tamperscope.train.augment import Augmentation, contact_sheet
-from tamperscope.train.picture_classifier import PictureClassifier, build, spec_of
+from tamperscope.train import slices
+from tamperscope.train.augment import contact_sheet
+from tamperscope.train.classifier import Classifier
 from tamperscope.train.recipe import Recipe
 from tamperscope.train.run import Budget, Progress, fit
-from tamperscope.train.slices import AUTHENTIC, FORGED, Batches, Slices
+from tamperscope.train.systems import Lesson, student
+from tamperscope.train.systems.pictures import PictureStudent
 
-LARGEST_DIFFERENCE = 1e-4
-"""Between the logits of torch and of the file, in parts of them where they are beyond 1."""
 RUN = "run.json"
 BEST = "best.safetensors"
 TRIED = 4
@@ -100,30 +95,32 @@ def train(
         TrainingError: the loss is no number, or memory ran out.
         WeightsError: the checkpoint is damaged, or the exported file answers otherwise than torch.
     """
-    spec, net = spec_of(recipe), build(recipe)
     entries = checked(recipe, allow_leaks=allow_leaks, tick=tick)
-    claim = _claim(out, recipe, digest(entries))
-    taught, held = (slices.load(entries, part, spec, tick) for part in ("train", "calibrate"))
+    claim, where = _claim(out, recipe, digest(entries)), device or _device()
+    learner = student(recipe, lesson(entries, where, tick))
     save(out / RUN, claim)
-    learner = PictureClassifier(net, Batches(taught, recipe.augment), held, recipe.train, device or _device())
-    done = _fit(learner, recipe, out, say, tick)
-    save_file({key: value.cpu().contiguous() for key, value in learner.best.state_dict().items()}, out / BEST)
-    facts = _facts(recipe, learner, done, taught, held)
-    network, difference = exported(learner.best, spec, held)
-    curve = calibration(network, held)
+    facts: dict[str, JSON] = {"recipe": recipe.to_json(), "slices": _plain(learner.counts), **_environment(where)}
+    if learner.classifier is not None:
+        facts |= _fitted(learner.classifier, recipe, out, facts, say, tick)
+    started = time.monotonic()
+    model = learner.model()
+    facts = {"seconds": round(time.monotonic() - started, 1), **facts, **model.facts}
+    curve = PlattCurve.fit(*learner.scores(model.system))
     say(f"threshold {curve.told(FALSE_ALARMS)}")
-    modalities = tuple(sorted({*taught.modalities, *held.modalities}))
+    files = model.system.networks.files
     baseline = Baseline(
         recipe.name,
         recipe.system,
-        spec,
-        modalities,
+        model.system.look,
+        model.system.settings,
+        learner.modalities,
         curve,
-        hashlib.sha256(network).hexdigest(),
+        {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         digest(entries),
-        {**facts, "difference_to_torch": difference},
+        facts,
     )
-    save(out / NETWORK, network)
+    for name, data in files.items():
+        save(out / name, data)
     save(out / MODEL, baseline.to_json(FALSE_ALARMS).encode())
     return out / MODEL
 
@@ -132,35 +129,29 @@ def try_out(
     recipe: Recipe, *, allow_leaks: bool = False, device: str | None = None, tick: Tick | None = None
 ) -> Estimate:
     """Two steps on a few series, nothing written: what the whole would take. Raises as `train` does."""
-    spec, net = spec_of(recipe), build(recipe)
-    entries = checked(recipe, allow_leaks=allow_leaks, tick=tick)
-    series = [len(slices.grouped(entries, part)) for part in ("train", "calibrate")]
-    started = time.monotonic()
-    taught, held = (slices.load(entries, part, spec, tick, most=TRIED) for part in ("train", "calibrate"))
-    reading = (time.monotonic() - started) / (len(taught.series) + len(held.series)) * sum(series)
-    where = device or _device()
-    learner = PictureClassifier(net, Batches(taught, recipe.augment), held, recipe.train, where)
-    first, second = (_timed(partial(learner.step, number, np.random.default_rng(number))) for number in (0, 1))
-    looked = _timed(lambda: learner.look(2))
-    shown, plan = sum(len(places) for places in learner.places.values()), recipe.train
-    look = looked / shown * plan.validate
-    learning = min(
-        plan.steps * min(first, second) + plan.steps // plan.save_every * look, 60.0 * (plan.minutes or math.inf)
-    )
-    count = sum(len(one.pictures) for one in (*taught.series, *held.series))
-    waiting = count / (len(taught.series) + len(held.series)) * sum(series) * spec.side**2
-    memory = _peak(where) + (0.0 if where == "cuda" else waiting)
-    return Estimate((reading + learning) / 60.0, memory / 2**20, where, sum(series))
+    entries, where = checked(recipe, allow_leaks=allow_leaks, tick=tick), device or _device()
+    every, started = lesson(entries, where, tick), time.monotonic()
+    learner = student(recipe, Lesson(every.taught, every.held, where, tick, TRIED))
+    held = sum(int(part["authentic_series"]) + int(part["forged_series"]) for part in learner.counts.values())
+    series = len(every.taught) + len(every.held)
+    reading = (time.monotonic() - started) / held * series
+    if learner.classifier is None:
+        learning = _timed(learner.model) / held * series
+    else:
+        learning = _lasting(learner.classifier, learner.shown, recipe)
+    memory = _peak(where) + (0.0 if where == "cuda" else learner.nbytes / held * series)
+    return Estimate((reading + learning) / 60.0, memory / 2**20, where, series)
 
 
 def sheet_to(recipe: Recipe, path: Path, *, allow_leaks: bool = False, tick: Tick | None = None) -> None:
     """Draw what the augmentation of a recipe does to slices of its part train, as PNG. Raises as `train` does."""
-    entries = checked(recipe, allow_leaks=allow_leaks, tick=tick)
-    taught = slices.load(entries, "train", spec_of(recipe), tick, most=TRIED)
+    every = lesson(checked(recipe, allow_leaks=allow_leaks, tick=tick), "cpu", tick)
+    learner = student(recipe, Lesson(every.taught, every.held, "cpu", tick, TRIED))
+    if not isinstance(learner, PictureStudent):
+        raise UsageError(f"a {recipe.system} augments no pictures", hint="there is nothing to show")
     rng = np.random.default_rng(recipe.train.seed)
-    seen, _ = Batches(taught, Augmentation()).draw(rng, SHOWN)
     stream = io.BytesIO()
-    contact_sheet(list(seen), recipe.augment, rng).save(stream, "PNG")
+    contact_sheet(learner.pictures(SHOWN, rng), recipe.augment, rng).save(stream, "PNG")
     save(path, stream.getvalue())
 
 
@@ -175,80 +166,61 @@ def checked(recipe: Recipe, *, allow_leaks: bool = False, tick: Tick | None = No
         raise UsageError(f"the recipe {recipe.name} names no manifest", hint="add [data] manifest, or say --data")
     entries = digested(table.read(recipe.manifest).entries, tick)
     leaks.check(entries, allow_leaks=allow_leaks, pixels=False)
-    for part in ("train", "calibrate"):
-        slices.grouped(entries, part)
+    lesson(entries, "cpu", None)
     leaks.check(entries, allow_leaks=allow_leaks, tick=tick)
     return entries
 
 
-def calibration(network: bytes, held: Slices) -> PlattCurve:
-    """The curve from the highest logit of a series to a probability, as the exported ``network`` answers."""
-    session = weights.opened(network, NETWORK)
-    scores: dict[bool, list[float]] = {False: [], True: []}
-    for one in held.series:
-        scores[one.forged].append(max(logits(session, one.pictures)))
-    return PlattCurve.fit(scores[False], scores[True])
-
-
-def exported(net: nn.Module, spec: PictureSpec, held: Slices) -> tuple[bytes, float]:
-    """The network as ONNX, and the largest difference of its logits to torch's on pictures of the part calibrate.
-
-    Of logits beyond 1, the difference in parts of them: what single precision can promise grows with the number.
+def lesson(entries: tuple[Entry, ...], device: str, tick: Tick | None) -> Lesson:
+    """The series of a manifest to learn from.
 
     Raises:
-        WeightsError: it is larger than `LARGEST_DIFFERENCE`.
+        InputError: a part is missing or lacks a class.
     """
-    net = net.cpu().eval()
-    example = torch.rand(2, 1, spec.side, spec.side, generator=torch.Generator().manual_seed(0))
-    free = {"x": {0: torch.export.Dim("pictures", min=1, max=4096)}}
-    with tempfile.TemporaryDirectory() as folder:
-        export.write(net, Path(folder) / NETWORK, {INPUT: example}, OUTPUT, free, half=False)
-        data = (Path(folder) / NETWORK).read_bytes()
-    places = (held.of(AUTHENTIC)[:4] + held.of(FORGED)[:4])[:8]
-    session, largest = weights.opened(data, NETWORK), 0.0
-    for seen in (held.unit(places), example[:1].numpy()):
-        (answer,) = session.run([OUTPUT], {INPUT: seen})
-        with torch.inference_mode():
-            expected = net(torch.from_numpy(seen)).numpy()
-        largest = max(largest, float((np.abs(answer - expected) / np.maximum(np.abs(expected), 1.0)).max()))
-    if not largest < LARGEST_DIFFERENCE:
-        raise WeightsError(f"the logits of {NETWORK} differ by {largest:.2g} from torch", hint="do not use this file")
-    return data, largest
+    taught, held = (slices.grouped(entries, part) for part in ("train", "calibrate"))
+    return Lesson(taught, held, device, tick)
 
 
-def _fit(
-    learner: PictureClassifier, recipe: Recipe, out: Path, say: Callable[[str], None], tick: Tick | None
-) -> Progress:
+def _fitted(
+    learner: Classifier,
+    recipe: Recipe,
+    out: Path,
+    settings: dict[str, JSON],
+    say: Callable[[str], None],
+    tick: Tick | None,
+) -> dict[str, JSON]:
+    """Train to the end, keep the best weights, and say how it went."""
     plan = recipe.train
     budget = Budget(plan.steps, plan.minutes, plan.save_every, plan.seed)
-    settings: dict[str, JSON] = {
-        "recipe": recipe.to_json(),
-        "slices": {"train": dict(learner.batches.slices.counts), "calibrate": dict(learner.looked_at.counts)},
-        **_environment(learner.device.type),
-    }
 
     def stop() -> bool:
         if tick is not None:
             tick("training", learner.done, plan.steps)
         return learner.stopped()
 
-    done = fit(learner, budget, out, settings, say=say, stop=stop)
+    done: Progress = fit(learner, budget, out, settings, say=say, stop=stop)
     if int(learner.standing.looked) != done.step:
-        say(f"step {done.step}: auroc {learner.look(done.step):.4g}")
-    return done
-
-
-def _facts(recipe: Recipe, learner: PictureClassifier, done: Progress, taught: Slices, held: Slices) -> dict[str, JSON]:
+        say(f"step {done.step}: {learner.measure} {learner.look(done.step):.4g}")
+    save_file({key: value.cpu().contiguous() for key, value in learner.best.state_dict().items()}, out / BEST)
     return {
-        "recipe": recipe.to_json(),
         "steps": done.step,
         "seconds": round(done.seconds, 1),
         "best_step": int(learner.standing.step),
-        "best_slice_auroc": float(learner.standing.best),
-        "slices": {"train": dict(taught.counts), "calibrate": dict(held.counts)},
+        "best": {learner.measure: float(learner.standing.best)},
         "parameters": sum(one.numel() for one in learner.best.parameters()),
-        **_environment(learner.device.type),
     }
+
+
+def _lasting(classifier: Classifier, shown: int, recipe: Recipe) -> float:
+    """Seconds of all steps and looks, from two steps and a look at ``shown`` inputs."""
+    plan = recipe.train
+    step = min(_timed(partial(classifier.step, number, np.random.default_rng(number))) for number in (0, 1))
+    look = _timed(lambda: classifier.look(2)) / max(shown, 1) * plan.validate
+    return min(plan.steps * step + plan.steps // plan.save_every * look, 60.0 * (plan.minutes or math.inf))
+
+
+def _plain(counts: Mapping[str, Mapping[str, int]]) -> JSON:
+    return {part: dict(found) for part, found in counts.items()}
 
 
 def _environment(device: str) -> dict[str, JSON]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,20 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from tamperscope import weights
 from tamperscope.errors import WeightsError
 from tamperscope.preprocess import CHANNELS
 
 LARGEST_DIFFERENCE = 0.02
 """Between the logits of torch and of ONNX Runtime: the file holds weights in half precision, which moves logits by some
 thousandths; a wrong graph moves them by whole numbers."""
+LARGEST_PART = 1e-4
+"""The same for weights that are stored as they are, in parts of logits beyond 1: what single precision can promise
+grows with the number."""
 SMALLEST_HALVED = 1024
 """Numbers in a tensor from which halving it pays."""
 
@@ -37,12 +43,51 @@ def to_onnx(net: nn.Module, path: Path) -> float:
     return _difference(net, path)
 
 
+def checked(
+    net: nn.Module,
+    name: str,
+    inputs: Mapping[str, Tensor],
+    output: str,
+    samples: Sequence[Mapping[str, NDArray[Any]]],
+    free: Sequence[Mapping[int, Any] | None] | None = None,
+) -> tuple[bytes, float]:
+    """``net`` as ONNX with weights as they are, and the largest difference of its answers to torch's on ``samples``.
+
+    Of answers beyond 1, the difference in parts of them.
+
+    Args:
+        net: Its ``forward`` takes the inputs in this order and gives one tensor.
+        name: Of the file, for messages.
+        inputs: An example of each input by its name in the file.
+        output: Name of the answer.
+        samples: Inputs on which both are compared.
+        free: Axes that stay free, an entry an input.
+
+    Raises:
+        WeightsError: it is larger than `LARGEST_PART`.
+    """
+    net = net.cpu().eval()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        write(net, path, inputs, output, None if free is None else tuple(free), half=False)
+        data = path.read_bytes()
+    session, largest = weights.opened(data, name), 0.0
+    for seen in samples:
+        (answer,) = session.run([output], dict(seen))
+        with torch.inference_mode():
+            expected = net(*(torch.from_numpy(seen[key]) for key in inputs)).numpy()
+        largest = max(largest, float((np.abs(answer - expected) / np.maximum(np.abs(expected), 1.0)).max()))
+    if not largest < LARGEST_PART:
+        raise WeightsError(f"the logits of {name} differ by {largest:.2g} from torch", hint="do not use this file")
+    return data, largest
+
+
 def write(
     net: nn.Module,
     path: Path,
     inputs: Mapping[str, Tensor],
     output: str,
-    shapes: Mapping[str, Any] | None = None,
+    shapes: dict[str, Any] | tuple[Any, ...] | None = None,
     *,
     half: bool = True,
 ) -> None:
@@ -53,7 +98,7 @@ def write(
         path: The file.
         inputs: An example of each input by its name in the file.
         output: Name of the answer.
-        shapes: Axes that stay free, by argument of ``forward``, as `torch.export` takes them.
+        shapes: Axes that stay free, by argument of ``forward`` or in their order, as `torch.export` takes them.
         half: Whether large weights are stored in half precision.
 
     Raises:
@@ -66,7 +111,7 @@ def write(
             net,
             tuple(inputs.values()),
             dynamo=True,
-            dynamic_shapes=dict(shapes) if shapes else None,
+            dynamic_shapes=shapes or None,
             input_names=list(inputs),
             output_names=[output],
             verbose=False,

@@ -28,7 +28,7 @@ def publish(
     folder: Path,
     inputs: Mapping[str, Tensor],
     facts: Mapping[str, JSON],
-    shapes: Mapping[str, Any] | None = None,
+    shapes: dict[str, Any] | None = None,
 ) -> float:
     """Write network and Card into ``folder``, and return the largest difference of their answers to ``inputs``.
 

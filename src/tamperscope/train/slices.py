@@ -86,21 +86,21 @@ class Batches:
 
 
 def load(
-    entries: Iterable[Entry], part: str, spec: PictureSpec, tick: Tick | None = None, *, most: int | None = None
+    groups: Sequence[cases.Group], part: str, spec: PictureSpec, tick: Tick | None = None, most: int | None = None
 ) -> Slices:
     """Decode every series of a part into pictures.
 
     Args:
-        entries: of a manifest.
-        part: of its split.
+        groups: the series of the part, see `grouped`.
+        part: what messages call it.
         spec: of the pictures.
         tick: told of progress, if given.
         most: series of each label, for a trial, or as many as it takes to find a slice of it; all if None.
 
     Raises:
-        InputError: the part holds nothing, or slices of one class only; a series or its mask cannot be read.
+        InputError: the part holds slices of one class only; a series or its mask cannot be read.
     """
-    groups, found = grouped(entries, part), list[Shown]()
+    found = list[Shown]()
     for label, name in ((AUTHENTIC, "authentic"), (FORGED, "forged")):
         before = len(found)
         for group in labelled(groups, name):

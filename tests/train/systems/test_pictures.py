@@ -12,14 +12,17 @@ from safetensors.torch import save_file  # noqa: E402
 
 from tamperscope.errors import TrainingError, UsageError, WeightsError  # noqa: E402
 from tamperscope.train.augment import Augmentation  # noqa: E402
-from tamperscope.train.picture_classifier import PictureClassifier, Standing, build, seeded, spec_of  # noqa: E402
-from tamperscope.train.recipe import Input, Net, Recipe, Training  # noqa: E402
-from tamperscope.train.slices import Batches, Shown, Slices  # noqa: E402
+from tamperscope.train.classifier import Classifier, Standing, seeded  # noqa: E402
+from tamperscope.train.options import OwnNet, PatchNet, PictureInput, PictureNet, PlainCnn  # noqa: E402
+from tamperscope.train.recipe import Recipe, Training  # noqa: E402
+from tamperscope.train.slices import AUTHENTIC, FORGED, Batches, Shown, Slices  # noqa: E402
+from tamperscope.train.systems.pictures import PictureStudent, build, spec_of  # noqa: E402
 
 SIDE = 32
 TRAINING = Training(steps=60, batch=4, rate=3e-3, save_every=1000, validate=40)
-PLAIN = Recipe("tiny", "plain-cnn", net=Net(width=2.0, dropout=0.0), input=Input(side=SIDE), train=TRAINING)
-SMALL = replace(PLAIN, system="picture-net", net=Net("resnet50", 0.125, 0.25, dense=(8,)))
+PLAIN = Recipe("tiny", "plain-cnn", PlainCnn(2, 0.0), PictureInput(SIDE), train=TRAINING)
+SMALL = replace(PLAIN, system="picture-net", net=PictureNet("resnet50", 0.125, 0.25, dense=(8,)))
+PATCHES = replace(PLAIN, system="patch-net", net=PatchNet(8, 32, 1, 2))
 
 
 def spots(seed: int, count: int = 40) -> Slices:
@@ -34,9 +37,14 @@ def spots(seed: int, count: int = 40) -> Slices:
     return Slices(tuple(found))
 
 
-def learner(recipe: Recipe = PLAIN, batches: Batches | None = None) -> PictureClassifier:
-    drawn = batches or Batches(spots(0), recipe.augment)
-    return PictureClassifier(build(recipe), drawn, spots(1), recipe.train)
+def student(recipe: Recipe = PLAIN) -> PictureStudent:
+    return PictureStudent(recipe, spots(0), spots(1))
+
+
+def learner(recipe: Recipe = PLAIN, batches: Batches | None = None) -> Classifier:
+    made = student(recipe)
+    made.batches = batches or made.batches
+    return made.classifier
 
 
 def state(net: torch.nn.Module) -> torch.Tensor:
@@ -54,7 +62,7 @@ def test_it_learns_what_tells_the_classes_apart_and_keeps_the_best_weights():
     assert not any(one.requires_grad for one in taught.best.parameters())
 
 
-@pytest.mark.parametrize("recipe", [PLAIN, SMALL], ids=["plain-cnn", "picture-net"])
+@pytest.mark.parametrize("recipe", [PLAIN, SMALL, PATCHES], ids=lambda recipe: recipe.system)
 def test_the_same_step_from_the_same_weights_ends_alike_with_dropout_too(recipe):
     chosen = replace(recipe, net=replace(recipe.net, dropout=0.5), augment=Augmentation(noise=0.1))
     found = []
@@ -96,10 +104,11 @@ def test_patience_counts_looks_without_a_better_one():
 
 
 def test_no_more_slices_are_looked_at_than_asked_for_half_of_them_forged():
-    taught = learner(replace(PLAIN, train=replace(TRAINING, validate=6)))
-    assert [len(places) for places in taught.places.values()] == [3, 3]
-    assert taught.places == learner(replace(PLAIN, train=replace(TRAINING, validate=6))).places
-    assert [len(places) for places in learner().places.values()] == [20, 20]
+    few = replace(PLAIN, train=replace(TRAINING, validate=6))
+    assert [len(student(few).places[label]) for label in (AUTHENTIC, FORGED)] == [3, 3]
+    assert student(few).places == student(few).places
+    assert (student(few).shown, student().shown) == (6, 40)
+    assert student().nbytes == 80 * SIDE * SIDE
 
 
 class Fixed(Batches):
@@ -125,11 +134,45 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_large_one():
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 
-def test_a_network_of_another_shape_is_refused():
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(SIDE * SIDE, 2))
-    taught = PictureClassifier(net, Batches(spots(0), Augmentation()), spots(1), TRAINING)
-    with pytest.raises(UsageError, match=r"gives \(4, 2\) for 4 pictures.*one logit"):
-        taught.step(0, np.random.default_rng(0))
+OWN = """
+import torch
+
+def build(side):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(side * side, 1))
+
+def two(side):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(side * side, 2))
+
+def nothing(side):
+    return None
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    (tmp_path / "my_networks.py").write_text(OWN)
+    return lambda name: replace(PLAIN, system="own", net=OwnNet(f"my_networks:{name}"), folder=tmp_path)
+
+
+def test_a_network_of_ones_own_learns_as_any_other(own):
+    taught = learner(own("build"))
+    before = taught.look(0)
+    for number in range(TRAINING.steps):
+        taught.step(number, np.random.default_rng(number))
+    assert taught.look(60) > before
+
+
+def test_a_network_of_another_shape_is_refused(own):
+    with pytest.raises(UsageError, match=r"gives \(4, 2\) for 4 inputs.*one logit"):
+        learner(own("two")).step(0, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "build", ["my_networks:nothing", "my_networks:absent", "no_such_module:build", "my_networks", ":"]
+)
+def test_what_makes_no_network_is_told(own, build):
+    with pytest.raises(UsageError, match=r"build = .*my_module:build|gives a NoneType"):
+        learner(replace(own("build"), net=OwnNet(build)))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +185,7 @@ def test_memory_that_runs_out_is_told(monkeypatch, error):
     def full(*_):
         raise error
 
-    monkeypatch.setattr(taught, "_forward", full)
+    monkeypatch.setattr(taught, "loss", full)
     with pytest.raises(TrainingError, match=r"memory ran out with batch = 4.*smaller batch"):
         taught.step(0, np.random.default_rng(0))
 
@@ -153,7 +196,7 @@ def test_other_errors_of_torch_are_not_taken_for_memory(monkeypatch):
     def wrong(*_):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(taught, "_forward", wrong)
+    monkeypatch.setattr(taught, "loss", wrong)
     with pytest.raises(RuntimeError, match="shapes differ"):
         taught.step(0, np.random.default_rng(0))
 
@@ -172,10 +215,10 @@ def test_weights_to_start_from_must_be_there_and_fit(tmp_path):
 
 
 def test_a_side_is_the_networks_own_or_one_that_it_can_take():
-    assert spec_of(replace(PLAIN, input=Input())).side == 224
-    assert spec_of(replace(SMALL, net=Net("efficientnet-b4"), input=Input())).side == 380
-    for recipe, side in ((PLAIN, 48), (PLAIN, 16), (SMALL, 16)):
+    assert spec_of(replace(PLAIN, input=PictureInput())).side == 224
+    assert spec_of(replace(SMALL, net=PictureNet("efficientnet-b4"), input=PictureInput())).side == 380
+    for recipe, side in ((PLAIN, 48), (PLAIN, 16), (SMALL, 16), (PATCHES, 36)):
         with pytest.raises(UsageError, match=f"side = {side}"):
-            spec_of(replace(recipe, input=Input(side=side)))
+            spec_of(replace(recipe, input=PictureInput(side)))
     with pytest.raises(UsageError, match="no backbone 'resnet51'"):
-        spec_of(replace(SMALL, net=Net("resnet51")))
+        spec_of(replace(SMALL, net=PictureNet("resnet51")))

@@ -1,0 +1,68 @@
+"""Every slice as one small picture, and the logit of each: what most of the literature does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tamperscope import pictures
+from tamperscope.errors import WeightsError
+from tamperscope.evaluate.networks import Networks
+from tamperscope.evaluate.systems.system import Answer
+from tamperscope.pictures import Grey, PictureSpec
+from tamperscope.records import JSON, Volume
+
+NETWORK = "model.onnx"
+INPUT, OUTPUT = "pictures", "logits"
+"""Names in the ONNX file: float32 (N, 1, side, side) of 0 to 1, and float32 (N, 1)."""
+BATCH = 8
+"""Pictures that the network sees at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """See `system.System`."""
+
+    look: ClassVar[str] = "pictures"
+    spec: PictureSpec
+    networks: Networks
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], networks: Networks) -> Pictures:
+        """See `system.System`."""
+        low, high = settings["window_hu"]
+        spec = PictureSpec(int(settings["side"]), (float(low), float(high)), bool(settings["clahe"]))
+        return cls(spec, networks)
+
+    @property
+    def settings(self) -> dict[str, JSON]:
+        """See `system.System`."""
+        return {"side": self.spec.side, "window_hu": list(self.spec.window_hu), "clahe": self.spec.clahe}
+
+    def answer(self, volume: Volume) -> Answer:
+        """See `system.System`."""
+        planes = pictures.planes(volume)
+        return Answer(self.logits(pictures.grey(plane, volume.modality, self.spec) for plane in planes))
+
+    def logits(self, shown: Iterable[Grey]) -> tuple[float, ...]:
+        """One for each picture (side, side).
+
+        Raises:
+            WeightsError: the network gives something else than a number a picture.
+        """
+        found: list[float] = []
+        stream = iter(shown)
+        while some := tuple(islice(stream, BATCH)):
+            seen = pictures.unit(np.stack(some))
+            answer = self.networks.run(NETWORK, {INPUT: seen}, OUTPUT)
+            if answer.size != len(seen):
+                raise WeightsError(
+                    f"{NETWORK} gave {answer.size} numbers for {len(seen)} pictures",
+                    hint="it gives one logit a picture: train the model again",
+                )
+            found += [float(logit) for logit in answer.reshape(-1)]
+        return tuple(found)

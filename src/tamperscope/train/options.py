@@ -1,0 +1,95 @@
+"""What a recipe may say of each system: a dataclass a table, whose fields are the keys.
+
+Here and not beside the systems, so that a recipe is checked before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tamperscope.errors import UsageError
+
+ABOVE_0: Mapping[str, Any] = {"above": 0.0}
+SHARE: Mapping[str, Any] = {"least": 0.0, "below": 1.0}
+COUNT: Mapping[str, Any] = {"least": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class PictureNet:
+    """See `models.picture_net`."""
+
+    backbone: str
+    width: float = field(default=1.0, metadata=ABOVE_0)
+    """Multiplies the channels of the backbone."""
+    depth: float = field(default=1.0, metadata=ABOVE_0)
+    """Multiplies its layers."""
+    channel_attention: bool = True
+    spatial_attention: bool = True
+    dense: tuple[int, ...] = field(default=(256,), metadata=COUNT)
+    dropout: float = field(default=0.3, metadata=SHARE)
+    pretrained: Path | None = None
+    """The state of timm's network as safetensors, say from ImageNet; from scratch if None."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainCnn:
+    """See `models.plain_cnn`."""
+
+    width: int = field(default=16, metadata=COUNT)
+    """Channels of the first block."""
+    dropout: float = field(default=0.5, metadata=SHARE)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchNet:
+    """See `models.patch_net`."""
+
+    patch: int = field(default=16, metadata={"least": 4})
+    """Pixels a side of a patch, a multiple of 4 that divides the side of the picture."""
+    width: int = field(default=128, metadata={"least": 16})
+    depth: int = field(default=4, metadata={"least": 0})
+    heads: int = field(default=4, metadata=COUNT)
+    dropout: float = field(default=0.1, metadata=SHARE)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNet:
+    """A network of the user's: ``build`` is called with ``side`` and gives one that takes pictures to logits."""
+
+    build: str
+    """The module and the function in it, "my_module:build": found as Python finds modules, or beside the recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInput:
+    """Slices as pictures; see `pictures.PictureSpec`."""
+
+    side: int | None = field(default=None, metadata=COUNT)
+    """The side for which the network was published if None."""
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
+    clahe: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.window_hu
+        if not low < high:
+            raise UsageError(f"window_hu = [{low:g}, {high:g}]", hint="the first value is the lower one")
+
+
+class Options(NamedTuple):
+    """What the tables of a system's recipe are read as."""
+
+    net: type
+    input: type
+    augmented: bool = False
+    """Whether [augment] says something to it."""
+
+
+SYSTEMS: Mapping[str, Options] = {
+    "picture-net": Options(PictureNet, PictureInput, augmented=True),
+    "plain-cnn": Options(PlainCnn, PictureInput, augmented=True),
+    "patch-net": Options(PatchNet, PictureInput, augmented=True),
+    "own": Options(OwnNet, PictureInput, augmented=True),
+}

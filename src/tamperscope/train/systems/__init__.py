@@ -1,0 +1,30 @@
+"""How each system learns, one file a system or a family. `student` makes the one that a recipe asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tamperscope.train.recipe import Recipe
+from tamperscope.train.systems.pictures import PictureStudent
+from tamperscope.train.systems.student import Lesson, Model, Student
+
+__all__ = ["Lesson", "Model", "Student", "student"]
+
+STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
+    "picture-net": PictureStudent.of,
+    "plain-cnn": PictureStudent.of,
+    "patch-net": PictureStudent.of,
+    "own": PictureStudent.of,
+}
+"""One for each of `options.SYSTEMS`."""
+
+
+def student(recipe: Recipe, lesson: Lesson) -> Student:
+    """The recipe's system, once it has read the series that it learns from.
+
+    Raises:
+        UsageError: the recipe asks for what the system cannot do.
+        InputError: a part lacks a class, or a series cannot be read.
+        WeightsError: weights to start from cannot be read.
+    """
+    return STUDENTS[recipe.system](recipe, lesson)

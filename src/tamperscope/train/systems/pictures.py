@@ -1,0 +1,208 @@
+"""Classifiers of slices as pictures: the backbones of the literature, a plain network, patches, a network of one's own.
+
+They learn by binary cross-entropy from as many forged as authentic slices, augmented.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from tamperscope.errors import UsageError, WeightsError
+from tamperscope.evaluate.metrics import auroc
+from tamperscope.evaluate.networks import Networks
+from tamperscope.evaluate.systems import Pictures, System
+from tamperscope.evaluate.systems.pictures import INPUT, NETWORK, OUTPUT
+from tamperscope.models import patch_net, plain_cnn
+from tamperscope.models.picture_net import picture_net, resolution
+from tamperscope.pictures import PictureSpec
+from tamperscope.train import export, slices
+from tamperscope.train.augment import Augmentation
+from tamperscope.train.classifier import Classifier, mixed, one_logit_each, seeded
+from tamperscope.train.options import OwnNet, PatchNet, PictureNet, PlainCnn
+from tamperscope.train.recipe import Recipe
+from tamperscope.train.slices import AUTHENTIC, FORGED, Batches, Slices
+from tamperscope.train.systems.student import Lesson, Model, sample
+
+GRAIN = 2 ** len(plain_cnn.WIDTHS)
+"""Pixels that every network here shrinks to one, at least."""
+SIDE = 224
+"""Of a network that names none."""
+
+
+class PictureStudent:
+    """See `student.Student`."""
+
+    def __init__(self, recipe: Recipe, taught: Slices, held: Slices, device: str = "cpu") -> None:
+        self.recipe, self.spec, self.taught, self.held = recipe, spec_of(recipe), taught, held
+        self.batches = Batches(taught, recipe.augment)
+        half = recipe.train.validate // 2
+        self.places = {label: sample(held.of(label), half, label) for label in (AUTHENTIC, FORGED)}
+        self.classifier: Classifier = Classifier(build(recipe), self._loss, self._look, "auroc", recipe.train, device)
+
+    @classmethod
+    def of(cls, recipe: Recipe, lesson: Lesson) -> PictureStudent:
+        """Reads the pictures."""
+        spec = spec_of(recipe)
+        parts = (("train", lesson.taught), ("calibrate", lesson.held))
+        taught, held = (slices.load(each, name, spec, lesson.tick, lesson.most) for name, each in parts)
+        return cls(recipe, taught, held, lesson.device)
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """See `student.Student`."""
+        return {"train": self.taught.counts, "calibrate": self.held.counts}
+
+    @property
+    def nbytes(self) -> int:
+        """See `student.Student`."""
+        return sum(one.nbytes for each in (*self.taught.series, *self.held.series) for one in each.pictures)
+
+    @property
+    def shown(self) -> int:
+        """See `student.Student`."""
+        return sum(len(places) for places in self.places.values())
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """See `student.Student`."""
+        return tuple(sorted({*self.taught.modalities, *self.held.modalities}))
+
+    def model(self) -> Model:
+        """See `student.Student`."""
+        data, difference = exported(self.classifier.best, self.spec, self.held)
+        return Model(Pictures(self.spec, Networks({NETWORK: data})), {"difference_to_torch": difference})
+
+    def scores(self, system: System) -> tuple[list[float], list[float]]:
+        """See `student.Student`; the pictures are still in memory."""
+        looks = cast("Pictures", system)
+        found: tuple[list[float], list[float]] = [], []
+        for one in self.held.series:
+            found[one.forged].append(max(looks.logits(one.pictures)))
+        return found
+
+    def pictures(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """Some slices of the part train, half of them forged, as they are: for a contact sheet."""
+        return list(Batches(self.taught, Augmentation()).draw(rng, count)[0])
+
+    def logits(self, net: nn.Module, places: Sequence[tuple[int, int]]) -> list[float]:
+        """A logit for each of these slices of the part calibrate."""
+        found: list[float] = []
+        for first in range(0, len(places), self.recipe.train.batch):
+            seen = torch.from_numpy(self.held.unit(places[first : first + self.recipe.train.batch]))
+            found += self._forward(net, seen).flatten().tolist()
+        return found
+
+    def _loss(self, net: nn.Module, rng: np.random.Generator) -> Tensor:
+        pictures, truths = (torch.from_numpy(one) for one in self.batches.draw(rng, self.recipe.train.batch))
+        logits = self._forward(net, pictures)
+        return binary_cross_entropy_with_logits(logits, truths.to(logits.device))
+
+    def _look(self, net: nn.Module) -> float:
+        forged, authentic = (self.logits(net, self.places[label]) for label in (FORGED, AUTHENTIC))
+        return auroc(forged, authentic) if np.isfinite([*forged, *authentic]).all() else float("nan")
+
+    def _forward(self, net: nn.Module, pictures: Tensor) -> Tensor:
+        device = self.classifier.device
+        with mixed(device):
+            logits: Tensor = net(pictures.to(device))
+        return one_logit_each(logits, len(pictures))
+
+
+def spec_of(recipe: Recipe) -> PictureSpec:
+    """The pictures that a recipe asks for, of the side for which its network was published if it names none.
+
+    Raises:
+        UsageError: no such backbone, or a side that the network cannot take.
+    """
+    net = recipe.net
+    own = resolution(net.backbone) if isinstance(net, PictureNet) else SIDE
+    spec = PictureSpec(recipe.input.side or own, recipe.input.window_hu, recipe.input.clahe)
+    grain = GRAIN if isinstance(net, PlainCnn) else net.patch if isinstance(net, PatchNet) else 1
+    if spec.side < GRAIN or spec.side % grain:
+        raise UsageError(
+            f"side = {spec.side}", hint=f"a {recipe.system} takes {GRAIN} pixels or more, in steps of {grain}"
+        )
+    return spec
+
+
+def build(recipe: Recipe) -> nn.Module:
+    """The network of a recipe, its first weights drawn by the recipe's seed: pictures (N, 1, S, S) to logits (N, 1).
+
+    Raises:
+        UsageError: no such backbone, or a network of the user's that cannot be made.
+        WeightsError: the pretrained weights cannot be read, or are of another network.
+    """
+    net, side = recipe.net, spec_of(recipe).side
+    with seeded(recipe.train.seed):
+        if isinstance(net, PlainCnn):
+            return plain_cnn.plain_cnn(side=side, width=net.width, dropout=net.dropout)
+        if isinstance(net, PatchNet):
+            return _patches(net, side)
+        if isinstance(net, OwnNet):
+            return _own(net.build, side, recipe)
+        return picture_net(
+            net.backbone,
+            channel_attention=net.channel_attention,
+            spatial_attention=net.spatial_attention,
+            dense=net.dense,
+            dropout=net.dropout,
+            pretrained=_pretrained(net),
+            width=net.width,
+            depth=net.depth,
+        )
+
+
+def exported(net: nn.Module, spec: PictureSpec, held: Slices) -> tuple[bytes, float]:
+    """The network as ONNX, and how far it is from torch on pictures of the part calibrate: see `export.checked`."""
+    example = torch.rand(2, 1, spec.side, spec.side, generator=torch.Generator().manual_seed(0))
+    places = (held.of(AUTHENTIC)[:4] + held.of(FORGED)[:4])[:8]
+    free = {0: torch.export.Dim("pictures", min=1, max=4096)}
+    seen = [{INPUT: held.unit(places)}, {INPUT: example[:1].numpy()}]
+    return export.checked(net, NETWORK, {INPUT: example}, OUTPUT, seen, (free,))
+
+
+def _patches(net: PatchNet, side: int) -> nn.Module:
+    if net.patch % 4 or net.width % 16 or net.width % net.heads:
+        raise UsageError(
+            f"patch = {net.patch}, width = {net.width}, heads = {net.heads}",
+            hint="patch is a multiple of 4, width one of 16 and of heads",
+        )
+    return patch_net.patch_net(
+        side=side, patch=net.patch, width=net.width, depth=net.depth, heads=net.heads, dropout=net.dropout
+    )
+
+
+def _own(build: str, side: int, recipe: Recipe) -> nn.Module:
+    """What the user's function gives; its module is looked for beside the recipe too."""
+    module, _, function = build.partition(":")
+    sys.path.insert(0, str(recipe.folder))
+    try:
+        made = getattr(importlib.import_module(module), function)(side=side)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        hint = 'write "my_module:build", where build(side=...) gives a torch.nn.Module'
+        raise UsageError(f"build = {build!r} makes no network: {error}", hint=hint) from error
+    finally:
+        sys.path.remove(str(recipe.folder))
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"build = {build!r} gives a {type(made).__name__}", hint="it gives a torch.nn.Module")
+    return made
+
+
+def _pretrained(net: PictureNet) -> dict[str, Tensor] | None:
+    if net.pretrained is None:
+        return None
+    try:
+        return load_file(net.pretrained)
+    except (OSError, SafetensorError) as error:
+        hint = "give a safetensors file with the state of timm's network, or leave pretrained out"
+        raise WeightsError(f"cannot read the weights {net.pretrained}: {error}", hint=hint) from error
