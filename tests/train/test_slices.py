@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sets
 from tamperscope import phantom
+from tamperscope.datasets import table
 from tamperscope.datasets.cases import Case
-from tamperscope.datasets.manifest import Entry
+from tamperscope.datasets.manifest import Entry, digested
 from tamperscope.errors import InputError
 from tamperscope.pictures import PictureSpec
 from tamperscope.train.augment import Augmentation
@@ -92,3 +94,23 @@ def test_forged_series_that_teach_nothing_are_told(tmp_path):
         listed += [Entry(path, "c", label, "s", "", label=label, part="train") for path in files]
     with pytest.raises(InputError, match="holds no forged slice in 2 series"):
         load(grouped(listed, "train"), "train", SPEC)
+
+
+def test_decoded_pictures_are_kept_for_the_same_files_and_no_others(tmp_path):
+    listed = digested(table.read(sets.forged_set(tmp_path / "set", patients=4)).entries)
+    groups, cache = grouped(listed, "train"), tmp_path / "cache"
+    made = load(groups, "train", SPEC, cache=cache)
+    (path,) = cache.iterdir()
+    ticks = []
+    again = load(groups, "train", SPEC, ticks.append, cache=cache)
+    assert ticks == []
+    assert again.counts == made.counts
+    for one, other in zip(made.series, again.series, strict=True):
+        assert (one.name, one.forged, one.modality) == (other.name, other.forged, other.modality)
+        assert np.array_equal(one.labels, other.labels)
+        assert np.array_equal(np.stack(one.pictures), np.stack(other.pictures))
+    load(groups, "train", PictureSpec(9), cache=cache)
+    assert len(list(cache.iterdir())) == 2
+    path.write_bytes(path.read_bytes()[:100])
+    assert load(groups, "train", SPEC, cache=cache).counts == made.counts
+    assert path.stat().st_size > 100

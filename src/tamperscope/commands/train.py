@@ -62,6 +62,9 @@ def recipe(
     show_augmentations: Annotated[
         Path | None, typer.Option(metavar="SHEET.png", help="Draw what the augmentation does to slices, and leave.")
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps decoded pictures: the next training on them starts at once.")
+    ] = None,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Train although a patient, file or picture is in two parts.")
     ] = False,
@@ -90,7 +93,7 @@ def recipe(
             if dry_run:
                 say(str(baseline.try_out(chosen, allow_leaks=allow_leaks, tick=bar)))
             if not dry_run and show_augmentations is None:
-                say(f"Model: {baseline.train(chosen, out, allow_leaks=allow_leaks, say=say, tick=bar)}")
+                say(f"Model: {baseline.train(chosen, out, allow_leaks=allow_leaks, cache=cache, say=say, tick=bar)}")
     except TamperscopeError as error:
         typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
         raise typer.Exit(USAGE_ERROR) from error

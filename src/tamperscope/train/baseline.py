@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -73,6 +73,7 @@ def train(
     *,
     allow_leaks: bool = False,
     device: str | None = None,
+    cache: Path | None = None,
     say: Callable[[str], None] = quiet,
     tick: Tick | None = None,
 ) -> Path:
@@ -83,6 +84,7 @@ def train(
         out: folder of the run, made if it is missing.
         allow_leaks: train although a patient, file or picture is in two parts.
         device: "cpu" or "cuda"; a GPU if there is one, if None.
+        cache: folder that keeps decoded pictures for the next training on the same files, if given.
         say: told a line at each checkpoint.
         tick: told of progress.
 
@@ -97,7 +99,7 @@ def train(
     """
     entries = checked(recipe, allow_leaks=allow_leaks, tick=tick)
     claim, where = _claim(out, recipe, digest(entries)), device or _device()
-    learner = student(recipe, lesson(entries, where, tick))
+    learner = student(recipe, replace(lesson(entries, where, tick), cache=cache))
     save(out / RUN, claim)
     facts: dict[str, JSON] = {"recipe": recipe.to_json(), "slices": _plain(learner.counts), **_environment(where)}
     if learner.classifier is not None:

@@ -6,10 +6,9 @@ entries of a part ─ by_series ─ opened ─▶ a picture a slice (uint8) and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tamperscope import pictures
 from tamperscope.datasets import cases
@@ -17,57 +16,11 @@ from tamperscope.datasets.cases import Case
 from tamperscope.datasets.manifest import Entry, Tick
 from tamperscope.errors import InputError
 from tamperscope.evaluate.outcomes import CHANGED_VOXELS
-from tamperscope.pictures import Grey, PictureSpec
+from tamperscope.pictures import PictureSpec
 from tamperscope.records import FloatArray
+from tamperscope.train import picture_cache
 from tamperscope.train.augment import Augmentation
-
-AUTHENTIC, FORGED, UNSURE = 0, 1, -1
-Labels = NDArray[np.int8]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """One series as pictures."""
-
-    name: str
-    forged: bool
-    modality: str
-    pictures: tuple[Grey, ...]
-    """A picture (side, side) a slice."""
-    labels: Labels
-    """(D): `FORGED`, `AUTHENTIC`, or `UNSURE` for a slice that teaches nothing."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slices:
-    """The series of a part of a manifest."""
-
-    series: tuple[Shown, ...]
-
-    def of(self, label: int) -> list[tuple[int, int]]:
-        """Series and slice number of all slices of this label, in their order."""
-        return [(number, int(k)) for number, one in enumerate(self.series) for k in np.flatnonzero(one.labels == label)]
-
-    def unit(self, places: Sequence[tuple[int, int]]) -> FloatArray:
-        """The pictures at these places, float32 (N, 1, side, side) of 0 to 1."""
-        return pictures.unit(np.stack([self.series[number].pictures[k] for number, k in places]))
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """All that occur, by name."""
-        return tuple(sorted({one.modality for one in self.series}))
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Series and slices of each kind."""
-        forged = sum(one.forged for one in self.series)
-        return {
-            "authentic_series": len(self.series) - forged,
-            "forged_series": forged,
-            "authentic_slices": len(self.of(AUTHENTIC)),
-            "forged_slices": len(self.of(FORGED)),
-            "left_out_slices": len(self.of(UNSURE)),
-        }
+from tamperscope.train.picture_cache import AUTHENTIC, FORGED, UNSURE, Labels, Shown, Slices
 
 
 class Batches:
@@ -86,7 +39,12 @@ class Batches:
 
 
 def load(
-    groups: Sequence[cases.Group], part: str, spec: PictureSpec, tick: Tick | None = None, most: int | None = None
+    groups: Sequence[cases.Group],
+    part: str,
+    spec: PictureSpec,
+    tick: Tick | None = None,
+    most: int | None = None,
+    cache: Path | None = None,
 ) -> Slices:
     """Decode every series of a part into pictures.
 
@@ -96,10 +54,17 @@ def load(
         spec: of the pictures.
         tick: told of progress, if given.
         most: series of each label, for a trial, or as many as it takes to find a slice of it; all if None.
+        cache: folder that keeps the pictures for the next training on the same files, if given.
 
     Raises:
         InputError: the part holds slices of one class only; a series or its mask cannot be read.
     """
+    if cache is None or most is not None:
+        return _load(groups, part, spec, tick, most)
+    return picture_cache.kept(cache, groups, spec, lambda: _load(groups, part, spec, tick, None))
+
+
+def _load(groups: Sequence[cases.Group], part: str, spec: PictureSpec, tick: Tick | None, most: int | None) -> Slices:
     found = list[Shown]()
     for label, name in ((AUTHENTIC, "authentic"), (FORGED, "forged")):
         before = len(found)

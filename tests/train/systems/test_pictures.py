@@ -14,8 +14,9 @@ from tamperscope.errors import TrainingError, UsageError, WeightsError  # noqa: 
 from tamperscope.train.augment import Augmentation  # noqa: E402
 from tamperscope.train.classifier import Classifier, Standing, seeded  # noqa: E402
 from tamperscope.train.options import OwnNet, PatchNet, PictureInput, PictureNet, PlainCnn  # noqa: E402
+from tamperscope.train.picture_cache import AUTHENTIC, FORGED, Shown, Slices  # noqa: E402
 from tamperscope.train.recipe import Recipe, Training  # noqa: E402
-from tamperscope.train.slices import AUTHENTIC, FORGED, Batches, Shown, Slices  # noqa: E402
+from tamperscope.train.slices import Batches  # noqa: E402
 from tamperscope.train.systems.pictures import PictureStudent, build, spec_of  # noqa: E402
 
 SIDE = 32

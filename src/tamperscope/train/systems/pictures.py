@@ -29,8 +29,9 @@ from tamperscope.train import export, slices
 from tamperscope.train.augment import Augmentation
 from tamperscope.train.classifier import Classifier, mixed, one_logit_each, seeded
 from tamperscope.train.options import OwnNet, PatchNet, PictureNet, PlainCnn
+from tamperscope.train.picture_cache import AUTHENTIC, FORGED, Slices
 from tamperscope.train.recipe import Recipe
-from tamperscope.train.slices import AUTHENTIC, FORGED, Batches, Slices
+from tamperscope.train.slices import Batches
 from tamperscope.train.systems.student import Lesson, Model, sample
 
 GRAIN = 2 ** len(plain_cnn.WIDTHS)
@@ -54,7 +55,7 @@ class PictureStudent:
         """Reads the pictures."""
         spec = spec_of(recipe)
         parts = (("train", lesson.taught), ("calibrate", lesson.held))
-        taught, held = (slices.load(each, name, spec, lesson.tick, lesson.most) for name, each in parts)
+        taught, held = (slices.load(each, name, spec, lesson.tick, lesson.most, lesson.cache) for name, each in parts)
         return cls(recipe, taught, held, lesson.device)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +32,8 @@ class Lesson:
     tick: Tick | None = None
     most: int | None = None
     """Series of each label and part to read, for a trial; all if None."""
+    cache: Path | None = None
+    """Folder that keeps decoded pictures for the next training on the same files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
