@@ -59,10 +59,15 @@ def picture(plane: FloatArray, modality: str, spec: PictureSpec) -> FloatArray:
 
 def grey(plane: FloatArray, modality: str, spec: PictureSpec) -> Grey:
     """The same as uint8 (side, side): what takes a quarter of the memory."""
-    shown = _eight_bit(plane, *(spec.window_hu if modality == "CT" else np.percentile(plane, PERCENTILES)))
+    shown = native(plane, modality, spec.window_hu)
     size = (spec.side, spec.side)
     small = np.asarray(Image.fromarray(shown).resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
     return clahe(small) if spec.clahe else small
+
+
+def native(plane: FloatArray, modality: str, window_hu: tuple[float, float]) -> Grey:
+    """A slice (H, W) as uint8 (H, W), pixel by pixel; see `picture`."""
+    return _eight_bit(plane, *(window_hu if modality == "CT" else np.percentile(plane, PERCENTILES)))
 
 
 def unit(shown: Grey) -> FloatArray:

@@ -56,18 +56,18 @@ def evidence(name: str, coarse: FloatArray, inside: MaskArray, volume: Volume) -
     _, height, width = volume.shape
     heatmap = np.empty(volume.shape, dtype=np.float32)
     for k, plane in enumerate(held):
-        heatmap[k] = _enlarged(plane, (height, width))
+        heatmap[k] = enlarged(plane, anatomy.STEP, (height, width))
     scores = tuple(float(score) for score in slices)
     return Evidence(name, max(scores), None, heatmap, scores, count_places(inside, volume))
 
 
-def _enlarged(plane: FloatArray, shape: tuple[int, int]) -> FloatArray:
+def enlarged(plane: FloatArray, stride: int, shape: tuple[int, int]) -> FloatArray:
     """A coarse map (h, w) on the grid (H, W): bilinear, but peaks keep their value, so that the score has a place."""
-    smooth = upsample(plane, anatomy.STEP, shape)
+    smooth = upsample(plane, stride, shape)
     peaks = plane == ndimage.maximum_filter(plane, 3, mode="nearest")
     height, width = shape
-    cells = peaks.repeat(anatomy.STEP, axis=0).repeat(anatomy.STEP, axis=1)[:height, :width]
-    values = plane.repeat(anatomy.STEP, axis=0).repeat(anatomy.STEP, axis=1)[:height, :width]
+    cells = peaks.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
+    values = plane.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
     return np.asarray(np.where(cells, values, smooth), dtype=np.float32)
 
 

@@ -64,6 +64,63 @@ class OwnNet:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """What is fitted at once, from rows that are all in memory."""
+
+    most: int = field(default=20000, metadata={"least": 2})
+    """Rows to learn from, as many forged as authentic ones where there are; more are left out, drawn by the seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Svm(Rows):
+    """See `sklearn.svm.SVC` and `sklearn.svm.LinearSVC`."""
+
+    kernel: str = "rbf"
+    """"rbf", whose time grows with the square of the rows, or "linear"."""
+    penalty: float = field(default=1.0, metadata=ABOVE_0)
+    """C."""
+    components: int | None = field(default=128, metadata={"least": 0})
+    """Principal components that stand for the pixels, fewer where there are fewer; 0 for the pixels themselves."""
+
+    def __post_init__(self) -> None:
+        _one_of("kernel", self.kernel, ("rbf", "linear"))
+
+
+@dataclass(frozen=True, slots=True)
+class Tree(Rows):
+    """See `sklearn.tree.DecisionTreeClassifier`."""
+
+    depth: int | None = field(default=None, metadata=COUNT)
+    """As deep as it grows if None."""
+    leaf: int = field(default=1, metadata=COUNT)
+    """Rows that a leaf holds at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forest(Tree):
+    """See `sklearn.ensemble.RandomForestClassifier`."""
+
+    trees: int = field(default=100, metadata={"least": 1, "most": 1000})
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicalInput:
+    """8-bit pixels as rows: of whole slices made small, or of regions of slices as they are."""
+
+    look: str = "pixels"
+    """"pixels" or "regions"."""
+    side: int = field(default=64, metadata={"least": 8, "most": 256})
+    """Pixels a side of the small picture; or of a region, in pixels of the slice, a multiple of 4."""
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
+
+    def __post_init__(self) -> None:
+        _one_of("look", self.look, ("pixels", "regions"))
+        _window(self.window_hu)
+        if self.look == "regions" and self.side % 4:
+            raise UsageError(f"side = {self.side}", hint="of regions it is a multiple of 4")
+
+
+@dataclass(frozen=True, slots=True)
 class PictureInput:
     """Slices as pictures; see `pictures.PictureSpec`."""
 
@@ -73,9 +130,18 @@ class PictureInput:
     clahe: bool = False
 
     def __post_init__(self) -> None:
-        low, high = self.window_hu
-        if not low < high:
-            raise UsageError(f"window_hu = [{low:g}, {high:g}]", hint="the first value is the lower one")
+        _window(self.window_hu)
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{key} = {value!r}", hint=f"it is one of {', '.join(allowed)}")
+
+
+def _window(window_hu: tuple[float, float]) -> None:
+    low, high = window_hu
+    if not low < high:
+        raise UsageError(f"window_hu = [{low:g}, {high:g}]", hint="the first value is the lower one")
 
 
 class Options(NamedTuple):
@@ -92,4 +158,7 @@ SYSTEMS: Mapping[str, Options] = {
     "plain-cnn": Options(PlainCnn, PictureInput, augmented=True),
     "patch-net": Options(PatchNet, PictureInput, augmented=True),
     "own": Options(OwnNet, PictureInput, augmented=True),
+    "svm": Options(Svm, ClassicalInput),
+    "forest": Options(Forest, ClassicalInput),
+    "tree": Options(Tree, ClassicalInput),
 }

@@ -8,12 +8,14 @@ from typing import Any
 from tamperscope.errors import WeightsError
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems.pictures import Pictures
+from tamperscope.evaluate.systems.regions import Regions
 from tamperscope.evaluate.systems.system import Answer, System
 
-__all__ = ["Answer", "Pictures", "System", "made"]
+__all__ = ["Answer", "Pictures", "Regions", "System", "made"]
 
 LOOKS: Mapping[str, Callable[[Mapping[str, Any], Networks], System]] = {
     Pictures.look: Pictures.of,
+    Regions.look: Regions.of,
 }
 
 

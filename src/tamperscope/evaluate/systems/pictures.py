@@ -49,20 +49,25 @@ class Pictures:
         return Answer(self.logits(pictures.grey(plane, volume.modality, self.spec) for plane in planes))
 
     def logits(self, shown: Iterable[Grey]) -> tuple[float, ...]:
-        """One for each picture (side, side).
+        """One for each picture (side, side). Raises as `logits` does."""
+        return logits(self.networks, shown)
 
-        Raises:
-            WeightsError: the network gives something else than a number a picture.
-        """
-        found: list[float] = []
-        stream = iter(shown)
-        while some := tuple(islice(stream, BATCH)):
-            seen = pictures.unit(np.stack(some))
-            answer = self.networks.run(NETWORK, {INPUT: seen}, OUTPUT)
-            if answer.size != len(seen):
-                raise WeightsError(
-                    f"{NETWORK} gave {answer.size} numbers for {len(seen)} pictures",
-                    hint="it gives one logit a picture: train the model again",
-                )
-            found += [float(logit) for logit in answer.reshape(-1)]
-        return tuple(found)
+
+def logits(networks: Networks, shown: Iterable[Grey], batch: int = BATCH) -> tuple[float, ...]:
+    """What the network answers to each picture (side, side), of which it sees ``batch`` at once.
+
+    Raises:
+        WeightsError: the network gives something else than a number a picture.
+    """
+    found: list[float] = []
+    stream = iter(shown)
+    while some := tuple(islice(stream, batch)):
+        seen = pictures.unit(np.stack(some))
+        answer = networks.run(NETWORK, {INPUT: seen}, OUTPUT)
+        if answer.size != len(seen):
+            raise WeightsError(
+                f"{NETWORK} gave {answer.size} numbers for {len(seen)} pictures",
+                hint="it gives one logit a picture: train the model again",
+            )
+        found += [float(logit) for logit in answer.reshape(-1)]
+    return tuple(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tamperscope.train.recipe import Recipe
+from tamperscope.train.systems.classical import ClassicalStudent
 from tamperscope.train.systems.pictures import PictureStudent
 from tamperscope.train.systems.student import Lesson, Model, Student
 
@@ -15,6 +16,9 @@ STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
     "plain-cnn": PictureStudent.of,
     "patch-net": PictureStudent.of,
     "own": PictureStudent.of,
+    "svm": ClassicalStudent.of,
+    "forest": ClassicalStudent.of,
+    "tree": ClassicalStudent.of,
 }
 """One for each of `options.SYSTEMS`."""
 
