@@ -120,14 +120,51 @@ def test_the_map_is_held_against_the_mask(data):
 
 def test_robustness_judges_every_series_again_under_each_change(data, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
-    two = robustness.grid()[:2]
-    monkeypatch.setattr(robustness, "grid", lambda: two)
+    few = [change for change in robustness.grid() if change.name in ("jpeg quality 90", "re-slice pairs averaged")]
+    monkeypatch.setattr(robustness, "grid", lambda: tuple(few))
     asked = Asked("ct-noise", data, tmp_path / "out", resamples=0, examples=0, robustness=True)
     _, figures = evaluation.evaluate(asked)
     assert figures["robustness"][0]["change"] == "none"
-    assert {row["change"] for row in figures["robustness"]} == {"none", "jpeg quality 100", "jpeg quality 90"}
+    assert {row["change"] for row in figures["robustness"]} == {"none", *(change.name for change in few)}
+    assert all(row["series"] == 6 for row in figures["robustness"])
     assert (tmp_path / "out" / "outcomes-jpeg-quality-90.jsonl").is_file()
-    assert "After what pictures go through" in (tmp_path / "out" / "evaluation.html").read_text()
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "After what pictures go through" in page
+    assert 'class="wide"' in page, "the plot"
+
+
+def test_robustness_decodes_a_series_once_and_goes_on_where_it_was_killed(data, tmp_path, monkeypatch):
+    entries = table.read(data).entries
+    card = next(card for card in packaged_cards() if card.name == "ct-noise")
+    tested = outcomes.Tested(card.name, from_card(card), card.calibration)
+    few = [robustness.grid()[0], robustness.grid()[-1]]
+    opened, changed = [], []
+    real = cases.opened
+    monkeypatch.setattr(cases, "opened", lambda group: opened.append(cases.name_of(group[0])) or real(group))
+    first = run.run_changed(entries, tested, {}, tmp_path, few)
+    assert len(opened) == 6, "not once for each change"
+    path = tmp_path / "outcomes-re-slice-half-spacing.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-2]) + lines[-2][:-9])
+    opened.clear()
+    monkeypatch.setattr(
+        run, "outcome", lambda case, tested: changed.append(case.name) or outcomes.outcome(case, tested)
+    )
+    again = run.run_changed(entries, tested, {}, tmp_path, few)
+    assert len(opened) == len(changed) == 2, "only what the killed run had not kept"
+    assert [[one.name for one in each.outcomes] for each in again] == [
+        [one.name for one in each.outcomes] for each in first
+    ]
+
+
+def test_a_change_that_does_not_apply_is_kept_as_such(data, tmp_path):
+    entries = table.read(data).entries
+    card = next(card for card in packaged_cards() if card.name == "ct-noise")
+    tested = outcomes.Tested(card.name, from_card(card), card.calibration)
+    never = replace(robustness.grid()[-1], slices=99)
+    for _ in range(2):
+        (answers,) = run.run_changed(entries, tested, {}, tmp_path, [never])
+        assert (len(answers.outcomes), len(answers.left_out), answers.failed) == (0, 6, ())
 
 
 def test_the_folder_of_a_training_is_a_model_too(data, tmp_path):

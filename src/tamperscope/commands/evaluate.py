@@ -27,7 +27,7 @@ def evaluate(
     examples: Annotated[int, typer.Option(min=0, help="Worst misses and worst false alarms to draw, of each.")] = 3,
     robustness: Annotated[
         bool,
-        typer.Option("--robustness", help="Again after compression, noise, blur, resizing ...: 22 times as long."),
+        typer.Option("--robustness", help="Again after compression, noise, blur, resizing ...: 25 times as long."),
     ] = False,
     audit: Annotated[
         bool, typer.Option("--audit", help="Look for shortcuts: header, histogram, background, blanked place, twins.")

@@ -17,7 +17,7 @@ from tamperscope.errors import InputError, UsageError
 from tamperscope.evaluate import audit, baseline, page, plots, robustness
 from tamperscope.evaluate.outcomes import Outcome, Tested
 from tamperscope.evaluate.page import Example
-from tamperscope.evaluate.run import Run, run, selected
+from tamperscope.evaluate.run import Run, run, run_changed, selected
 from tamperscope.evaluate.summary import by_patient, by_series, by_slice, summary
 from tamperscope.records import JSON
 from tamperscope.report.files import save
@@ -74,7 +74,8 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
     groups = {cases.name_of(group[0]): group for group in cases.by_series(entries)}
     wrong = worst(outcomes, asked.examples) if card is not None else []
     shown = [drawn(one, groups[one.name], card, asked) for one in wrong if card is not None]
-    text = page.render(tested.name, figures, plots.every(outcomes, levels, tested.threshold), shown, answers.failed)
+    curves = plots.every(outcomes, levels, tested.threshold)
+    text = page.render(tested.name, figures, curves, shown, answers.failed, plotted(figures))
     save(asked.out / "evaluation.html", text.encode())
     return answers, figures
 
@@ -98,18 +99,25 @@ def under_changes(
     entries: Sequence[Entry], tested: Tested, sha256: str, asked: Asked, figures: Mapping[str, JSON], tick: Tick | None
 ) -> list[JSON]:
     """A row for every change of the grid, the lowest AUROC first, and before them that without any change."""
-    plain = figures["series"]
-    first: dict[str, JSON] = {"change": "none"}
-    if isinstance(plain, dict):
+    plain, seen = figures["series"], figures["cases"]
+    first: dict[str, JSON] = {"change": "none", "not_applicable": 0}
+    if isinstance(plain, dict) and isinstance(seen, dict):
         first |= {key: plain[key] for key in ("auroc", "auroc_interval", "recall", "false_alarm_rate")}
-    rows: list[dict[str, JSON]] = []
-    for change in robustness.grid():
-        about: dict[str, JSON] = {"sha256": sha256, "false_alarms": asked.false_alarms, "change": change.name}
-        name = f"outcomes-{change.name.replace(' ', '-').replace('%', '')}.jsonl"
-        answers = run(entries, tested, about, asked.out, tick, change=change, rows=name)
-        rows.append(robustness.row(change.name, answers.outcomes, tested.threshold, asked.resamples))
-    rows.sort(key=lambda row: row["auroc"] if isinstance(row["auroc"], float) else 2.0)
-    return [first, *rows]
+        first |= {key: seen[key] for key in ("refused", "series")}
+    about: dict[str, JSON] = {"sha256": sha256, "false_alarms": asked.false_alarms}
+    changes = robustness.grid()
+    runs = run_changed(entries, tested, about, asked.out, changes, tick)
+    return [first, *robustness.rows([one.name for one in changes], runs, tested.threshold, asked.resamples)]
+
+
+def plotted(figures: Mapping[str, JSON]) -> bytes | None:
+    """The plot of the robustness rows in the order of the grid; None where there are none."""
+    rows = figures.get("robustness")
+    if not isinstance(rows, list):
+        return None
+    order = ["none", *(change.name for change in robustness.grid())]
+    named = {row["change"]: row for row in rows if isinstance(row, dict)}
+    return plots.robust([named[name] for name in order if name in named])
 
 
 def audited(entries: Sequence[Entry], tested: Tested, tick: Tick | None) -> JSON:

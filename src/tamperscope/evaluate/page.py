@@ -52,6 +52,7 @@ def render(
     plots: Mapping[str, bytes],
     examples: Sequence[Example] = (),
     failed: Sequence[Failure] = (),
+    robustness: bytes | None = None,
 ) -> str:
     """The page. All that comes from the input is escaped.
 
@@ -61,6 +62,7 @@ def render(
         plots: SVG by title.
         examples: the worst misses and false alarms.
         failed: cases that could not be read.
+        robustness: SVG of what is left after each change; None where that was not asked for.
     """
     text = _template().render(
         model=model,
@@ -68,6 +70,7 @@ def render(
         plots={title: _inline(svg, "svg+xml") for title, svg in plots.items()},
         examples=[(one.title, _inline(one.picture, "png")) for one in examples],
         failed=failed,
+        robustness=None if robustness is None else _inline(robustness, "svg+xml"),
         rows=ROWS,
         place=PLACE,
         words=words,

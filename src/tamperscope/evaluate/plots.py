@@ -1,4 +1,4 @@
-"""Curves of an evaluation as SVG: ROC, precision-recall, confusion matrix, reliability, FROC.
+"""Curves of an evaluation as SVG: ROC, precision-recall, confusion matrix, reliability, FROC, risk and coverage.
 
 matplotlib draws them (extra ``train``); it is loaded when the first plot is drawn.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,14 @@ import numpy as np
 from tamperscope.errors import MissingExtraError
 from tamperscope.evaluate import decisions, froc, ranking, reliability
 from tamperscope.evaluate.outcomes import Outcome
-from tamperscope.evaluate.summary import Scored
+from tamperscope.evaluate.summary import Scored, confidence
+from tamperscope.records import JSON
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INCHES = (4.2, 3.6)
+WIDE_INCHES = (9.0, 5.6)
 INK, FAINT, LINE, SECOND = "#303642", "#8a93a3", "#0b57a4", "#b85c00"
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "tamperscope",  # the same figures give the same file
@@ -39,8 +42,18 @@ STYLE: dict[Any, Any] = {
 Draw = Callable[["Axes"], None]
 
 
-def drawn(draw: Draw) -> bytes:
-    """One plot as SVG.
+def require() -> None:
+    """Make sure that plots can be drawn, before hours are spent on what they show.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "train")
+
+
+def drawn(draw: Draw, inches: tuple[float, float] = INCHES) -> bytes:
+    """One plot as SVG, its size in inches.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -53,7 +66,7 @@ def drawn(draw: Draw) -> bytes:
         raise MissingExtraError("matplotlib", "train") from error
     stream = io.BytesIO()
     with rc_context(STYLE):
-        figure = Figure(figsize=INCHES, layout="constrained")
+        figure = Figure(figsize=inches, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "tamperscope"}, facecolor="white")
@@ -69,7 +82,13 @@ def every(outcomes: Sequence[Outcome], levels: Mapping[str, Scored], threshold: 
         "Confusion matrix": drawn(lambda axes: confusion(axes, series, threshold)),
         "Reliability": drawn(lambda axes: reliable(axes, outcomes)),
         "FROC": drawn(lambda axes: marks(axes, outcomes)),
+        "Risk and coverage": drawn(lambda axes: risk(axes, outcomes)),
     }
+
+
+def robust(rows: Sequence[Mapping[str, JSON]]) -> bytes:
+    """AUROC after each change with its interval, beside that without any, the first of ``rows``; see `robustness`."""
+    return drawn(lambda axes: _robust(axes, rows), WIDE_INCHES)
 
 
 def roc(axes: Axes, levels: Mapping[str, Scored]) -> None:
@@ -130,6 +149,33 @@ def marks(axes: Axes, outcomes: Sequence[Outcome]) -> None:
         axes.step(curve.false_marks, curve.sensitivities, color=LINE, where="post")
     axes.set(xlabel="false marks per series", ylabel="forgeries found", ylim=(0, 1.01))
     axes.set_xlim(left=0)
+
+
+def risk(axes: Axes, outcomes: Sequence[Outcome]) -> None:
+    """Share of wrong answers against the share of answered series that are answered, the surest first."""
+    curve = reliability.risk_coverage(*confidence(outcomes))
+    if curve.coverages.size:
+        axes.step(curve.coverages, curve.risks, color=LINE, where="post")
+    axes.set(xlabel="share that is answered, surest first", ylabel="share of wrong answers", xlim=(0, 1.01))
+    axes.set_ylim(bottom=0)
+
+
+def _robust(axes: Axes, rows: Sequence[Mapping[str, JSON]]) -> None:
+    for place, row in enumerate(rows):
+        area, ends = row["auroc"], row["auroc_interval"]
+        colour = LINE if place else SECOND
+        if isinstance(ends, list):
+            low, high = (float(end) if isinstance(end, float) else np.nan for end in ends)
+            axes.plot([low, high], [place, place], color=colour, linewidth=2, alpha=0.4)
+        if isinstance(area, float):
+            axes.plot([area], [place], color=colour, marker="o", markersize=5)
+            if place == 0:
+                axes.axvline(area, color=SECOND, linestyle=":", linewidth=1)
+    axes.axvline(0.5, color=FAINT, linestyle=":", linewidth=1)
+    axes.set(
+        xlabel="AUROC of the series (dotted: a guess, and no change)", xlim=(0, 1.01), ylim=(len(rows) - 0.5, -0.5)
+    )
+    axes.set_yticks(range(len(rows)), [str(row["change"]) for row in rows])
 
 
 def _legend(axes: Axes) -> None:

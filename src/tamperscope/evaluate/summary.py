@@ -208,12 +208,18 @@ def calibration(outcomes: Sequence[Outcome]) -> JSON:
         "prevalence": _number(float(truths.mean()) if truths.size else math.nan),
         "ece": _number(reliability.ece(probabilities, truths)),
         "brier": _number(reliability.brier(probabilities, truths)),
-        "risk_coverage_area": _number(
-            reliability.risk_coverage_area(np.abs(probabilities - 0.5), (probabilities >= 0.5) != truths)
-        ),
+        "risk_coverage_area": _number(reliability.risk_coverage_area(*confidence(outcomes))),
         "answered_share": _number(len(decided) / len(outcomes) if outcomes else math.nan),
         "error_among_answered": _number(float(np.mean(wrong)) if wrong else math.nan),
     }
+
+
+def confidence(outcomes: Iterable[Outcome]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How far each answered series' probability (N) is from a half, and whether that side of it is the wrong one."""
+    answered = [(one.score, one.forged) for one in outcomes if one.score is not None]
+    probabilities = np.array([score for score, _ in answered], dtype=np.float64)
+    truths = np.array([forged for _, forged in answered], dtype=bool)
+    return np.abs(probabilities - 0.5), (probabilities >= 0.5) != truths
 
 
 def groups(outcomes: Sequence[Outcome]) -> list[JSON]:
