@@ -11,7 +11,7 @@ from tamperscope import phantom
 from tamperscope.datasets.cases import Case
 from tamperscope.detectors import from_card, packaged_cards
 from tamperscope.evaluate import outcomes
-from tamperscope.evaluate.audit import in_words, of_model, pair_scores, probes, traits, twin_of
+from tamperscope.evaluate.audit import Battery, blanked_row, blanked_scores, in_words, probes, traits, twin_of
 
 
 def case(number: int, *, forged: bool) -> Case:
@@ -66,30 +66,76 @@ def test_too_few_series_say_nothing(cases):
     assert "too few" in in_words(rows)[0]
 
 
-def test_forgeries_find_their_twins_and_the_model_is_asked_with_the_place_blanked_too(cases):
+def noise_model() -> outcomes.Tested:
+    card = next(card for card in packaged_cards() if card.name == "ct-noise")
+    return outcomes.Tested(card.name, from_card(card), card.calibration)
+
+
+def test_forgeries_find_their_twins_and_are_held_against_them(cases):
     authentic = [one for one in cases if not one.forged]
     forged = cases[0]
     twin = twin_of(forged, authentic)
     assert (twin.patient, twin.forged) == (forged.patient, False)
     assert twin_of(forged, authentic[1:]) is None
-    card = next(card for card in packaged_cards() if card.name == "ct-noise")
-    tested = outcomes.Tested(card.name, from_card(card), card.calibration)
-    refused = pair_scores(forged, twin, tested)
-    assert refused is None, "the model refuses a matrix of 128"
-    rows = of_model([((0.9, 0.2), (0.3, 0.3)), ((0.8, 0.1), (0.4, 0.4))])
-    assert [row["auroc"] for row in rows] == [1.0, 0.5]
-    assert in_words(rows) == ["forgery against its twin: AUROC 1.0.", "the same with the place blanked: AUROC 0.5."]
-    assert "something else" in in_words(of_model([((0.9, 0.2), (0.8, 0.3))]))[1]
+    battery = Battery(noise_model(), {one.name: 0.9 if one.forged else 0.2 for one in cases})
+    for one in sorted(cases, key=lambda one: (one.patient, one.forged)):
+        battery.add(one)
+    twins, blanked = battery.of_model()
+    assert (twins["auroc"], twins["above"], twins["pairs"]) == (1.0, 1.0, 12)
+    assert (blanked["above"], blanked["pairs"], blanked["identical"]) == (0.5, 12, 12)
+    said = in_words([twins, blanked])
+    assert "100% of 12 forgeries" in said[0]
+    assert "no pixel beside the place" in said[1]
+
+
+def test_a_refused_series_is_no_pair_and_a_set_without_twins_says_so(cases):
+    battery = Battery(noise_model(), {cases[0].name: None, cases[1].name: 0.1})
+    battery.add(cases[1])
+    battery.add(cases[0])
+    assert battery.twins == []
+    alone = Battery(noise_model(), {})
+    alone.add(cases[0])
+    said = in_words(alone.of_model())
+    assert "no forgery with its exact twin" in said[0]
+    assert "no forgery with a mask" in said[1]
+
+
+def chests(*, whole: float) -> tuple[Case, Case]:
+    """Forgery and an authentic series of twelve slices; ``whole`` is added to the forged one, as another writer may."""
+    chest = phantom.chest((12, 320, 320), (2.5, 1.0, 1.0), np.random.default_rng(3))
+    mask = np.zeros(chest.shape, dtype=bool)
+    mask[7, 120:126, 180:184] = mask[7, 124:130, 182:190] = True
+    forged = replace(chest, voxels=np.where(mask, chest.voxels + 300.0, chest.voxels).astype(np.float32) + whole)
+    return Case("f", "p", True, forged, mask, (), {}), Case("a", "p", False, chest, np.zeros_like(mask), (), {})
 
 
 def test_a_blanked_place_holds_nothing_of_the_forgery():
-    chest = phantom.chest((2, 320, 320), (2.5, 1.0, 1.0), np.random.default_rng(3))
-    mask = np.zeros(chest.shape, dtype=bool)
-    mask[0, 120:126, 180:184] = mask[0, 124:130, 182:190] = True
-    forged = replace(chest, voxels=np.where(mask, chest.voxels + 300.0, chest.voxels).astype(np.float32))
-    card = next(card for card in packaged_cards() if card.name == "ct-noise")
-    tested = outcomes.Tested(card.name, from_card(card), card.calibration)
-    made = [Case(str(n), "p", n == 0, one, mask, (), {}) for n, one in enumerate((forged, chest))]
-    (plain, blanked) = pair_scores(*made, tested)
-    assert blanked[0] == blanked[1]
-    assert plain[0] != plain[1]
+    one, other = blanked_scores(*chests(whole=0.0), noise_model())
+    assert one == other
+
+
+def test_without_an_exact_twin_the_blanked_slices_are_judged():
+    forged, authentic = chests(whole=1.0)
+    battery = Battery(noise_model(), {})
+    battery.add(authentic)
+    battery.add(forged)
+    (pair,) = battery.blanked
+    assert battery.identical == 0
+    assert all(0.0 <= one <= 1.0 for one in pair)
+
+
+def test_pairs_that_the_model_tells_apart_with_the_place_blanked_are_a_shortcut():
+    found = blanked_row([(0.9, 0.2), (0.8, 0.3)], 0)
+    assert found["above"] == 1.0
+    assert "something else" in in_words([found])[0]
+    assert "does not tell forged from authentic" in in_words([blanked_row([(0.9, 0.2), (0.2, 0.3)], 0)])[0]
+
+
+def test_a_long_scan_is_seen_through_some_of_its_slices():
+    _, authentic = chests(whole=0.0)
+    long = replace(authentic, volume=replace(authentic.volume, voxels=np.repeat(authentic.volume.voxels, 4, axis=0)))
+    long = replace(long, mask=np.zeros(long.volume.shape, dtype=bool))
+    seen = traits(long)
+    assert seen.header["slices"] == 48
+    assert seen.histogram.sum() == pytest.approx(1.0)
+    assert seen.background.sum() == pytest.approx(1.0)

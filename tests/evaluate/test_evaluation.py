@@ -9,9 +9,10 @@ import pytest
 from baselines import mean_model
 from tamperscope import forge_set, phantom
 from tamperscope.datasets import cases, table
+from tamperscope.datasets.manifest import digest, digested
 from tamperscope.detectors import from_card, packaged_cards
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate import evaluation, outcomes, robustness, run
+from tamperscope.evaluate import against, evaluation, outcomes, robustness, run
 from tamperscope.evaluate.evaluation import Asked
 
 RECIPE = """
@@ -175,3 +176,30 @@ def test_the_folder_of_a_training_is_a_model_too(data, tmp_path):
     assert figures["cases"]["series"] == len(answers.outcomes) == 6
     assert figures["cases"]["refused"] == 0
     assert not (tmp_path / "out" / "examples").exists(), "it has no map to show"
+
+
+def test_two_models_of_one_manifest_are_held_against_each_other(done, tmp_path):
+    asked, *_ = done
+    again = replace(asked, out=tmp_path / "out", against=(asked.out,), slice_split=asked.out, examples=0)
+    _, figures = evaluation.evaluate(again)
+    assert [row["level"] for row in figures["against"]["rows"]] == ["series", "slice"]
+    assert figures["against"]["rows"][0]["difference"] == 0.0
+    assert all(row["inflation"] in (0.0, None) for row in figures["slice_split"]["rows"])
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    for words in ("Against other models", "too few patients to say", "Split by slices, split by patients"):
+        assert words in page
+    entries = table.read(asked.data).entries
+    with pytest.raises(InputError, match="another manifest"):
+        against.other(asked.out, digest(digested(entries[:1])))
+
+
+def test_the_audit_uses_the_answers_that_were_given(data, done):
+    pytest.importorskip("sklearn", reason="the extra [train] is not installed")
+    asked, answers, _ = done
+    entries = digested(table.read(data).entries)
+    tested, *_ = evaluation.chosen(asked)
+    found = evaluation.audited(entries, tested, answers.outcomes, None)
+    checks = {row["check"]: row for row in found["rows"]}
+    assert checks["forgery against its twin"]["pairs"] == 2
+    assert checks["place blanked"]["identical"] == 2
+    assert len(found["in_words"]) == 5

@@ -27,11 +27,17 @@ def evaluate(
     examples: Annotated[int, typer.Option(min=0, help="Worst misses and worst false alarms to draw, of each.")] = 3,
     robustness: Annotated[
         bool,
-        typer.Option("--robustness", help="Again after compression, noise, blur, resizing ...: 25 times as long."),
+        typer.Option("--robustness", help="Again after compression, noise, blur, resizing ...: 26 times as long."),
     ] = False,
     audit: Annotated[
         bool, typer.Option("--audit", help="Look for shortcuts: header, histogram, background, blanked place, twins.")
     ] = False,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Folder of another model's evaluation of the same data; may come again.")
+    ] = None,
+    slice_split: Annotated[
+        Path | None, typer.Option(help="Folder of the same system's evaluation on a split by slices, to set beside.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores if left out.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -48,7 +54,19 @@ def evaluate(
     try:
         with progress(silent=quiet) as tick:
             asked = evaluation.Asked(
-                model, data, out, part, false_alarms, resamples, examples, robustness, audit, seed, threads
+                model,
+                data,
+                out,
+                part,
+                false_alarms,
+                resamples,
+                examples,
+                robustness=robustness,
+                audit=audit,
+                against=tuple(against or ()),
+                slice_split=slice_split,
+                seed=seed,
+                threads=threads,
             )
             answers, figures = evaluation.evaluate(asked, tick)
     except TamperscopeError as error:
@@ -69,6 +87,10 @@ def _summarise(figures: dict[str, JSON], out: Path) -> None:
         typer.echo(f"{cases['forged']} forged and {cases['authentic']} authentic series, {cases['refused']} refused")
         for key, title in (("auroc", "AUROC"), ("recall", "found"), ("false_alarm_rate", "false alarms")):
             typer.echo(f"{title:<14}{_figure(series[key])}  {_interval(series[f'{key}_interval'])}".rstrip())
+    for key in ("audit", "slice_split", "against"):
+        if isinstance(part := figures.get(key), dict) and isinstance(said := part["in_words"], list):
+            for sentence in said:
+                typer.echo(words.visible(f"- {sentence}"))
     typer.echo(words.visible(f"Evaluation: {out / 'evaluation.html'}"))
 
 

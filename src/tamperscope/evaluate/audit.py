@@ -2,18 +2,23 @@
 
 Three probes see no forged place and are trained and judged on the set itself, patients held out in turn: one on the
 header, one on the histogram of the values, one on what lies outside of the body. They ought to fail; where one does
-not, a model may have learned the export instead of the forgery. Two checks are of the model: with the place blanked in
-forgery and twin alike it must know nothing more, and a forgery must rank above its own twin. The probes with permuted
-labels say how far from 0.5 chance alone gets in a set of this size.
+not, a model may have learned the export instead of the forgery. The probes with permuted labels say how far from 0.5
+chance alone gets in a set of this size.
+
+Two checks are of the model. A forgery must rank above its own pristine twin. And with the place blanked, in it and in
+an authentic series of the same patient alike, it must not: a model that still tells them apart looks at something else.
+An exact twin is then the very same picture, which needs no judging; it is counted as what it is.
 
 The battery follows the audits of published code that found such shortcuts (CT-GAN's copied headers; contrast recipes of
-one class): a probe that works is a finding about the set, one that fails is no proof that there is none.
+one class): a probe that works is a finding about the set, one that fails is no proof that there is none. A long scan
+is seen through `SEEN_SLICES` of its slices, and at most `PAIRS` pairs are judged again, each through `NEAR_SLICES`
+round the place: with whole scans the battery would take longer than the evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -35,6 +40,10 @@ SUSPECT = 0.15
 """Distance of an AUROC from 0.5 that is called a shortcut, if it is also further than permuted labels get."""
 PERMUTATIONS, TREES = 3, 50
 SEED = 0
+SEEN_SLICES = 16
+"""Slices of a series, evenly spaced, that histogram and background are taken from."""
+PAIRS, NEAR_SLICES = 24, 9
+"""Pairs that are judged with the place blanked, the first that come, and the slices round the place that are shown."""
 Pair: TypeAlias = tuple[float, float]
 """Of a forgery and its twin."""
 
@@ -49,11 +58,17 @@ class Traits:
 
 
 def traits(case: Case) -> Traits:
-    """Header facts; shares of values (64), over the whole volume and outside of the body, forged voxels left out."""
+    """Header facts; shares of values (64), over the whole picture and outside of the body, forged voxels left out.
+
+    Of at most `SEEN_SLICES` slices; the header's lowest and highest value are of all.
+    """
     volume = case.volume
-    untouched = np.ones(volume.shape, dtype=bool) if case.mask is None else ~case.mask
-    outside = ~anatomy.body(volume.luminance) if volume.modality == "CT" else np.zeros(volume.shape, dtype=bool)
-    return Traits(_header(volume), _shares(volume.luminance[untouched]), _shares(volume.luminance[outside & untouched]))
+    depth = volume.shape[0]
+    shown = np.unique(np.linspace(0, depth - 1, min(depth, SEEN_SLICES)).round().astype(np.intp))
+    seen = replace(volume, voxels=volume.voxels[shown]).luminance
+    untouched = np.ones(seen.shape, dtype=bool) if case.mask is None else ~case.mask[shown]
+    outside = ~anatomy.body(seen) if volume.modality == "CT" else np.zeros(seen.shape, dtype=bool)
+    return Traits(_header(volume), _shares(seen[untouched]), _shares(seen[outside & untouched]))
 
 
 def _header(volume: Volume) -> dict[str, float | str]:
@@ -137,27 +152,106 @@ def twin_of(forged: Case, authentic: Iterable[Case]) -> Case | None:
     return None
 
 
-def pair_scores(forged: Case, twin: Case, tested: Tested) -> tuple[Pair, Pair] | None:
-    """Probabilities of forgery and twin, as they are and with the place blanked in both; None where one is refused."""
+@dataclass(slots=True)
+class Battery:
+    """What the checks have gathered so far, case by case: a patient's authentic series before the forged ones."""
+
+    tested: Tested
+    scores: Mapping[str, float | None]
+    """What the model said of each series."""
+    seen: list[Traits] = field(default_factory=list)
+    truths: list[bool] = field(default_factory=list)
+    patients: list[str] = field(default_factory=list)
+    twins: list[Pair] = field(default_factory=list)
+    blanked: list[Pair] = field(default_factory=list)
+    identical: int = 0
+    """Of ``blanked``: pairs that are one and the same picture."""
+    _authentic: list[Case] = field(default_factory=list)
+
+    def add(self, case: Case) -> None:
+        """Look at a case, and hold a forged one against the patient's authentic series."""
+        self.seen.append(traits(case))
+        self.truths.append(case.forged)
+        self.patients.append(case.patient)
+        self._authentic = [one for one in self._authentic if one.patient == case.patient]
+        if not case.forged:
+            self._authentic.append(case)
+            return
+        twin = twin_of(case, self._authentic)
+        if twin is not None:
+            self._twin(case, twin)
+        elif (partner := partner_of(case, self._authentic)) is not None and self._judged < PAIRS:
+            found = blanked_scores(case, partner, self.tested)
+            self.blanked += [] if found is None else [found]
+
+    def rows(self) -> list[dict[str, JSON]]:
+        """The finding of every check; see `in_words`."""
+        return [*probes(self.seen, self.truths, self.patients), *self.of_model()]
+
+    def of_model(self) -> list[dict[str, JSON]]:
+        """The findings about the model alone."""
+        return [twin_row(self.twins), blanked_row(self.blanked, self.identical)]
+
+    @property
+    def _judged(self) -> int:
+        return len(self.blanked) - self.identical
+
+    def _twin(self, case: Case, twin: Case) -> None:
+        forged, authentic = self.scores.get(case.name), self.scores.get(twin.name)
+        if forged is not None and authentic is not None:
+            self.twins.append((forged, authentic))
+        # They are equal beside the mask: with its box blanked they are one picture, of which any model says one thing.
+        self.blanked.append((0.0, 0.0))
+        self.identical += 1
+
+
+def partner_of(forged: Case, authentic: Iterable[Case]) -> Case | None:
+    """An authentic series of the same patient on a grid of the same shape."""
+    for other in authentic:
+        if other.patient == forged.patient and other.volume.shape == forged.volume.shape:
+            return other
+    return None
+
+
+def blanked_scores(forged: Case, authentic: Case, tested: Tested) -> Pair | None:
+    """Probabilities of the slices round the forgery, its place blanked in both; None where one is refused."""
     mask = forged.mask
     if mask is None or not mask.any():
         return None
-    plain = [tested.judge(case.volume).probability for case in (forged, twin)]
-    blanked = [tested.judge(_blanked(case.volume, mask)).probability for case in (forged, twin)]
-    if plain[0] is None or plain[1] is None or blanked[0] is None or blanked[1] is None:
-        return None
-    return (plain[0], plain[1]), (blanked[0], blanked[1])
+    middle = round(float(np.flatnonzero(mask.any(axis=(1, 2))).mean()))
+    first = max(min(middle - NEAR_SLICES // 2, mask.shape[0] - NEAR_SLICES), 0)
+    near = slice(first, first + NEAR_SLICES)
+    shown = [_blanked(case.volume.slab(near.start, near.stop), mask[near]) for case in (forged, authentic)]
+    one, other = (tested.judge(volume).probability for volume in shown)
+    return None if one is None or other is None else (one, other)
 
 
-def of_model(scores: Sequence[tuple[Pair, Pair]]) -> list[dict[str, JSON]]:
-    """AUROC of forgeries against their twins, as they are and with the place blanked in both alike."""
-    rows: list[dict[str, JSON]] = []
-    checks = (("forgery against its twin", "high"), ("the same with the place blanked", "0.5"))
-    for which, (name, expected) in enumerate(checks):
-        pairs = [both[which] for both in scores]
-        area = auroc([forged for forged, _ in pairs], [twin for _, twin in pairs])
-        rows.append({"check": name, "auroc": _rounded(area), "expected": expected, "pairs": len(pairs)})
-    return rows
+def twin_row(pairs: Sequence[Pair]) -> dict[str, JSON]:
+    """AUROC of forgeries against twins, and the share of forgeries that rank above their own, ties counted half."""
+    return {
+        "check": "forgery against its twin",
+        "auroc": _rounded(auroc([forged for forged, _ in pairs], [twin for _, twin in pairs])),
+        "expected": "high",
+        "pairs": len(pairs),
+        "above": _above(pairs),
+    }
+
+
+def blanked_row(pairs: Sequence[Pair], identical: int) -> dict[str, JSON]:
+    """Share of pairs in which the forged one ranks above, its place blanked in both; ``identical`` are one picture."""
+    return {
+        "check": "place blanked",
+        "above": _above(pairs),
+        "expected": "0.5",
+        "pairs": len(pairs),
+        "identical": identical,
+    }
+
+
+def _above(pairs: Sequence[Pair]) -> JSON:
+    """Share of pairs whose first is the higher, ties counted half; None without pairs."""
+    won = [1.0 if first > second else 0.5 if first == second else 0.0 for first, second in pairs]
+    return _rounded(float(np.mean(won)) if won else None)
 
 
 def _blanked(volume: Volume, mask: MaskArray) -> Volume:
@@ -187,19 +281,42 @@ def _rounded(value: float | None) -> JSON:
 
 def in_words(rows: Sequence[Mapping[str, JSON]]) -> list[str]:
     """What the battery found, a sentence each."""
-    said = []
-    for row in rows:
-        name, area = row["check"], row["auroc"]
-        if area is None:
-            said.append(f"{name}: too few series to say.")
-        elif row.get("shortcut"):
-            said.append(
-                f"{name}: tells forged from authentic (AUROC {area}). A model can be right here for a wrong reason."
-            )
-        elif "permuted" in row:
-            said.append(f"{name}: no shortcut seen (AUROC {area}, permuted labels reach {row['permuted']}).")
-        elif row["expected"] == "0.5" and isinstance(area, float) and abs(area - 0.5) > SUSPECT:
-            said.append(f"{name}: the model still tells them apart (AUROC {area}): it looks at something else.")
-        else:
-            said.append(f"{name}: AUROC {area}.")
-    return said
+    said = {"forgery against its twin": _twins_said, "place blanked": _blanked_said}
+    return [said.get(str(row["check"]), _probe_said)(row) for row in rows]
+
+
+def _probe_said(row: Mapping[str, JSON]) -> str:
+    name, area = row["check"], row["auroc"]
+    if area is None:
+        return f"{name}: too few series to say."
+    if row["shortcut"]:
+        return (
+            f"{name}: tells forged from authentic (AUROC {area}, permuted labels reach {row['permuted']}). "
+            "A model can be right here for a wrong reason."
+        )
+    return f"{name}: no shortcut seen (AUROC {area}, permuted labels reach {row['permuted']})."
+
+
+def _twins_said(row: Mapping[str, JSON]) -> str:
+    above = row["above"]
+    if not isinstance(above, float):
+        return "forgery against its twin: the set holds no forgery with its exact twin."
+    return (
+        f"forgery against its twin: AUROC {row['auroc']}; {above:.0%} of {row['pairs']} forgeries rank above their own"
+        " twin (50% by chance)."
+    )
+
+
+def _blanked_said(row: Mapping[str, JSON]) -> str:
+    area, pairs, same = row["above"], row["pairs"], row["identical"]
+    if not isinstance(area, float):
+        return "place blanked: no forgery with a mask and an authentic series of the same shape and patient."
+    if pairs == same:
+        return (
+            f"place blanked: forgery and twin are then the same picture in all {pairs} pairs: "
+            "no pixel beside the place gives the forgery away."
+        )
+    how = f"the forged one ranks above in {area:.0%} of {pairs} pairs, {same} of them one and the same picture"
+    if abs(area - 0.5) > SUSPECT:
+        return f"place blanked: the model still tells forged from authentic ({how}): it looks at something else."
+    return f"place blanked: the model does not tell forged from authentic ({how})."

@@ -12,9 +12,9 @@ import numpy as np
 from tamperscope import detectors, pipeline, weights
 from tamperscope.datasets import cases, table
 from tamperscope.datasets.cases import Group
-from tamperscope.datasets.manifest import Entry, Tick, digested
+from tamperscope.datasets.manifest import Entry, Tick, digest, digested
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate import audit, baseline, page, plots, robustness
+from tamperscope.evaluate import against, audit, baseline, leak, page, plots, robustness
 from tamperscope.evaluate.outcomes import Outcome, Tested
 from tamperscope.evaluate.page import Example
 from tamperscope.evaluate.run import Run, run, run_changed, selected
@@ -45,6 +45,10 @@ class Asked:
     """Judge every series again under each change of `robustness.grid`."""
     audit: bool = False
     """Look for shortcuts in the set, and for a model that takes one: see `audit`."""
+    against: tuple[Path, ...] = ()
+    """Folders of other evaluations of the same manifest, whose models this one is held against: see `against`."""
+    slice_split: Path | None = None
+    """Folder of the evaluation of the same system on a split by slices: see `leak`."""
     seed: int = 0
     threads: int | None = None
 
@@ -58,8 +62,11 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
         WeightsError: the model is damaged.
         MissingExtraError: the library that draws the plots is not installed.
     """
+    plots.require()
     tested, sha256, card = chosen(asked)
     entries = digested(selected(table.read(asked.data).entries, asked.part), tick)
+    others = [against.other(folder, digest(entries)) for folder in asked.against]
+    leaking = None if asked.slice_split is None else leak.read(asked.slice_split)
     answers = run(entries, tested, {"sha256": sha256, "false_alarms": asked.false_alarms}, asked.out, tick)
     outcomes = answers.outcomes
     rng = np.random.default_rng(asked.seed)
@@ -67,7 +74,11 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
     if asked.robustness:
         figures["robustness"] = under_changes(entries, tested, sha256, asked, figures, tick)
     if asked.audit:
-        figures["audit"] = audited(entries, tested, tick)
+        figures["audit"] = audited(entries, tested, outcomes, tick)
+    if leaking is not None:
+        figures["slice_split"] = leak.beside(tested.name, figures, leaking)
+    if others:
+        figures["against"] = against.compared(tested.name, outcomes, others, rng, asked.resamples)
     about: dict[str, JSON] = {"schema": SCHEMA, "model": tested.name, "sha256": sha256, "part": asked.part}
     save(asked.out / "evaluation.json", (json.dumps(about | figures, indent=2) + "\n").encode())
     levels = {"series": by_series(outcomes), "patients": by_patient(outcomes), "slices": by_slice(outcomes)}
@@ -120,32 +131,22 @@ def plotted(figures: Mapping[str, JSON]) -> bytes | None:
     return plots.robust([named[name] for name in order if name in named])
 
 
-def audited(entries: Sequence[Entry], tested: Tested, tick: Tick | None) -> JSON:
+def audited(entries: Sequence[Entry], tested: Tested, outcomes: Sequence[Outcome], tick: Tick | None) -> JSON:
     """The rows of the shortcut battery, and what they say in words. Cases that cannot be read are left out.
 
-    Patient by patient, with no more in memory than one forgery and the patient's authentic series.
+    Patient by patient, with no more in memory than one forgery and the patient's authentic series. The scores of
+    forgery and twin are those of ``outcomes``.
     """
     groups = sorted(cases.by_series(entries), key=lambda group: (group[0].patient, group[0].label))
-    seen, truths, patients, scores = [], [], [], []
-    authentic: list[cases.Case] = []
+    battery = audit.Battery(tested, {one.name: one.score for one in outcomes})
     for number, group in enumerate(groups):
         if tick is not None:
             tick("looking for shortcuts", number, len(groups))
         try:
-            case = cases.opened(group)
+            battery.add(cases.opened(group))
         except InputError:
             continue
-        seen.append(audit.traits(case))
-        truths.append(case.forged)
-        patients.append(case.patient)
-        authentic = [one for one in authentic if one.patient == case.patient]
-        if not case.forged:
-            authentic.append(case)
-            continue
-        twin = audit.twin_of(case, authentic)
-        found = None if twin is None else audit.pair_scores(case, twin, tested)
-        scores += [] if found is None else [found]
-    rows = [*audit.probes(seen, truths, patients), *audit.of_model(scores)]
+    rows = battery.rows()
     return {"rows": [dict(row) for row in rows], "in_words": [*audit.in_words(rows)]}
 
 

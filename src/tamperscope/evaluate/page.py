@@ -86,7 +86,7 @@ def _inline(data: bytes, kind: str) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "interval": _interval, "text": words.visible}
+    environment.filters |= {"number": _number, "interval": _interval, "chance": _chance, "text": words.visible}
     source = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
     return environment.from_string(source)
 
@@ -100,3 +100,10 @@ def _number(value: JSON) -> str:
 
 def _interval(value: JSON) -> str:
     return f"{_number(value[0])} to {_number(value[1])}" if isinstance(value, list) and len(value) == 2 else ""
+
+
+def _chance(value: JSON) -> str:
+    """A p-value."""
+    if not isinstance(value, int | float):
+        return "not measurable"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

@@ -88,7 +88,7 @@ def counts(outcomes: Sequence[Outcome]) -> JSON:
         "forged": sum(one.forged for one in outcomes),
         "authentic": sum(not one.forged for one in outcomes),
         "refused": sum(one.score is None for one in outcomes),
-        "seconds_a_series": _number(float(np.median([one.seconds for one in outcomes])) if outcomes else math.nan),
+        "seconds_a_series": number(float(np.median([one.seconds for one in outcomes])) if outcomes else math.nan),
         "verdicts": {truth: dict(sorted(found.items())) for truth, found in sorted(said.items())},
     }
 
@@ -132,14 +132,14 @@ def level(scored: Scored, threshold: float, rng: np.random.Generator, resamples:
     }
     found: dict[str, JSON] = {"forged": int(forged.size), "authentic": int(authentic.size)}
     for name, (value, statistic) in figures.items():
-        found[name] = _number(value)
+        found[name] = number(value)
         found[f"{name}_interval"] = interval(scored, statistic, rng, resamples)
     for name, side in (("recall", scored.forged), ("false_alarm_rate", ~scored.forged)):
         found[f"{name}_interval"] = _never_or_always(found[name], found[f"{name}_interval"], scored, side)
     for name in ("accuracy", "precision", "f1", "specificity", "balanced_accuracy"):
-        found[name] = _number(getattr(confusion, name))
+        found[name] = number(getattr(confusion, name))
     for rate in RATES:
-        found[f"detection_at_{rate:g}"] = _number(ranking.detection_rate(forged, authentic, rate))
+        found[f"detection_at_{rate:g}"] = number(ranking.detection_rate(forged, authentic, rate))
     return found | {"confusion": dict(asdict(confusion))}
 
 
@@ -152,7 +152,7 @@ def interval(scored: Scored, statistic: Statistic, rng: np.random.Generator, res
         return statistic(scored.scores[rows], scored.forged[rows])
 
     found = bootstrap(drawn, scored.patients, rng, resamples)
-    return [_number(found.low), _number(found.high)] if math.isfinite(found.low) else None
+    return [number(found.low), number(found.high)] if math.isfinite(found.low) else None
 
 
 def _never_or_always(rate: JSON, drawn: JSON, scored: Scored, side: NDArray[np.bool_]) -> JSON:
@@ -164,7 +164,7 @@ def _never_or_always(rate: JSON, drawn: JSON, scored: Scored, side: NDArray[np.b
     if drawn is None or rate not in (0.0, 1.0):
         return drawn
     low, high = wilson_interval(patients if rate == 1.0 else 0, patients)
-    return [_number(low), _number(high)]
+    return [number(low), number(high)]
 
 
 def places(outcomes: Sequence[Outcome], rng: np.random.Generator, resamples: int) -> JSON:
@@ -176,22 +176,22 @@ def places(outcomes: Sequence[Outcome], rng: np.random.Generator, resamples: int
             continue
         scored = Scored.of((value, True, patient) for value, patient in rows)
         table[name] = {
-            "mean": _number(float(scored.scores.mean())),
+            "mean": number(float(scored.scores.mean())),
             "interval": interval(scored, lambda s, _: float(s.mean()) if s.size else math.nan, rng, resamples),
             "series": len(rows),
         }
     flagged = [one.place["flagged_share"] for one in outcomes if "flagged_share" in one.place]
-    return table | {"flagged_share_of_authentic": _number(float(np.mean(flagged)) if flagged else math.nan)}
+    return table | {"flagged_share_of_authentic": number(float(np.mean(flagged)) if flagged else math.nan)}
 
 
 def marks(outcomes: Sequence[Outcome]) -> JSON:
     """Share of the forgeries found at each number of false marks a scan, and their mean."""
     curve = froc.froc([one.scan for one in outcomes])
     found = froc.sensitivities_at(curve)
-    rates = {f"{rate:g}": _number(value) for rate, value in zip(froc.RATES, found, strict=True)}
+    rates = {f"{rate:g}": number(value) for rate, value in zip(froc.RATES, found, strict=True)}
     return {
         "sensitivity": dict(rates),
-        "mean": _number(froc.mean_sensitivity(curve)),
+        "mean": number(froc.mean_sensitivity(curve)),
         "lesions": sum(one.lesions for one in outcomes),
     }
 
@@ -205,12 +205,12 @@ def calibration(outcomes: Sequence[Outcome]) -> JSON:
     wrong = [one.forged != (said == "suspicious") for one, said in decided]
     return {
         "series": len(answered),
-        "prevalence": _number(float(truths.mean()) if truths.size else math.nan),
-        "ece": _number(reliability.ece(probabilities, truths)),
-        "brier": _number(reliability.brier(probabilities, truths)),
-        "risk_coverage_area": _number(reliability.risk_coverage_area(*confidence(outcomes))),
-        "answered_share": _number(len(decided) / len(outcomes) if outcomes else math.nan),
-        "error_among_answered": _number(float(np.mean(wrong)) if wrong else math.nan),
+        "prevalence": number(float(truths.mean()) if truths.size else math.nan),
+        "ece": number(reliability.ece(probabilities, truths)),
+        "brier": number(reliability.brier(probabilities, truths)),
+        "risk_coverage_area": number(reliability.risk_coverage_area(*confidence(outcomes))),
+        "answered_share": number(len(decided) / len(outcomes) if outcomes else math.nan),
+        "error_among_answered": number(float(np.mean(wrong)) if wrong else math.nan),
     }
 
 
@@ -244,7 +244,7 @@ def groups(outcomes: Sequence[Outcome]) -> list[JSON]:
                     "value": value,
                     "forged": len(forged),
                     "authentic": len(below),
-                    "auroc": _number(auroc(forged, below) if enough else math.nan),
+                    "auroc": number(auroc(forged, below) if enough else math.nan),
                     "suspicious_forged": sum(one.forged and one.verdict == "suspicious" for one in inside),
                     "suspicious_authentic": sum(not one.forged and one.verdict == "suspicious" for one in authentic),
                 }
@@ -262,6 +262,6 @@ def _score(one: Outcome) -> float:
     return REFUSED if one.score is None else one.score
 
 
-def _number(value: float) -> JSON:
+def number(value: float) -> JSON:
     """Rounded to four places; None for what is not measurable."""
     return round(float(value), 4) if math.isfinite(value) else None
