@@ -175,7 +175,8 @@ def test_the_folder_of_a_training_is_a_model_too(data, tmp_path):
     answers, figures = evaluation.evaluate(asked)
     assert figures["cases"]["series"] == len(answers.outcomes) == 6
     assert figures["cases"]["refused"] == 0
-    assert not (tmp_path / "out" / "examples").exists(), "it has no map to show"
+    assert len(list((tmp_path / "out" / "examples").glob("*.png"))) >= 1, "it has no map, but the slices can be seen"
+    assert "Where it was wrong" in (tmp_path / "out" / "evaluation.html").read_text()
 
 
 def test_two_models_of_one_manifest_are_held_against_each_other(done, tmp_path):
@@ -197,7 +198,7 @@ def test_the_audit_uses_the_answers_that_were_given(data, done):
     pytest.importorskip("sklearn", reason="the extra [train] is not installed")
     asked, answers, _ = done
     entries = digested(table.read(data).entries)
-    tested, *_ = evaluation.chosen(asked)
+    tested, _ = evaluation.chosen(asked)
     found = evaluation.audited(entries, tested, answers.outcomes, None)
     checks = {row["check"]: row for row in found["rows"]}
     assert checks["forgery against its twin"]["pairs"] == 2

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL.PngImagePlugin import PngInfo
 
-from tamperscope import detectors, pipeline, weights
+from tamperscope import detectors, weights
 from tamperscope.datasets import cases, table
 from tamperscope.datasets.cases import Group
 from tamperscope.datasets.manifest import Entry, Tick, digest, digested
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate import against, audit, baseline, leak, page, plots, robustness
+from tamperscope.evaluate import against, audit, baseline, examples, leak, page, plots, robustness
 from tamperscope.evaluate.outcomes import Outcome, Tested
 from tamperscope.evaluate.page import Example
 from tamperscope.evaluate.run import Run, run, run_changed, selected
@@ -63,7 +65,7 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
         MissingExtraError: the library that draws the plots is not installed.
     """
     plots.require()
-    tested, sha256, card = chosen(asked)
+    tested, sha256 = chosen(asked)
     entries = digested(selected(table.read(asked.data).entries, asked.part), tick)
     others = [against.other(folder, digest(entries)) for folder in asked.against]
     leaking = None if asked.slice_split is None else leak.read(asked.slice_split)
@@ -83,16 +85,15 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
     save(asked.out / "evaluation.json", (json.dumps(about | figures, indent=2) + "\n").encode())
     levels = {"series": by_series(outcomes), "patients": by_patient(outcomes), "slices": by_slice(outcomes)}
     groups = {cases.name_of(group[0]): group for group in cases.by_series(entries)}
-    wrong = worst(outcomes, asked.examples) if card is not None else []
-    shown = [drawn(one, groups[one.name], card, asked) for one in wrong if card is not None]
+    shown = [drawn(one, groups[one.name], tested, asked.out) for one in examples.worst(outcomes, asked.examples)]
     curves = plots.every(outcomes, levels, tested.threshold)
     text = page.render(tested.name, figures, curves, shown, answers.failed, plotted(figures))
     save(asked.out / "evaluation.html", text.encode())
     return answers, figures
 
 
-def chosen(asked: Asked) -> tuple[Tested, str, Card | None]:
-    """The model that is asked for, the digest of its weights, and its Card: a training's folder has none, and no map.
+def chosen(asked: Asked) -> tuple[Tested, str]:
+    """The model that is asked for, and the digest of its weights.
 
     Raises:
         UsageError: there is no such model.
@@ -101,9 +102,9 @@ def chosen(asked: Asked) -> tuple[Tested, str, Card | None]:
     policy = Policy.at(asked.false_alarms)
     if (Path(asked.model) / baseline.MODEL).is_file():
         folder = Path(asked.model)
-        return baseline.as_tested(folder, policy, asked.threads), baseline.read_baseline(folder).sha256, None
+        return baseline.as_tested(folder, policy, asked.threads), baseline.read_baseline(folder).sha256
     card = card_of(asked.model)
-    return Tested(card.name, detectors.from_card(card, asked.threads), card.calibration, policy), card.sha256, card
+    return Tested(card.name, detectors.from_card(card, asked.threads), card.calibration, policy), card.sha256
 
 
 def under_changes(
@@ -168,22 +169,11 @@ def card_of(model: str) -> Card:
     )
 
 
-def worst(outcomes: Iterable[Outcome], count: int) -> list[Outcome]:
-    """The forged series with the lowest scores, then the authentic ones with the highest, ``count`` of each."""
-    answered = [(one.score, one) for one in outcomes if one.score is not None]
-    ordered = [one for _, one in sorted(answered, key=lambda pair: (pair[0], pair[1].name))]
-    missed = [one for one in ordered if one.forged and one.verdict != "suspicious"]
-    alarms = [one for one in reversed(ordered) if not one.forged and one.verdict != "no_evidence"]
-    return [*missed[:count], *alarms[:count]]
-
-
-def drawn(one: Outcome, group: Group, card: Card, asked: Asked) -> Example:
-    """Scan a case again, and take the picture of its report, which stays in the folder ``examples``."""
-    folder = asked.out / "examples" / "-".join(one.name.split("/"))[-80:]
-    policy = Policy.at(asked.false_alarms)
-    report = pipeline.scan(
-        [entry.path for entry in group], out=folder, cards=(card,), policy=policy, keep_heatmaps=False
-    )
-    kind = "missed" if one.forged else "false alarm"
-    title = f"{kind}: {one.name}, {one.groups.get('generator', '')}, probability {one.score:.3f}"
-    return Example(title, (folder / f"{report.series[0].name}.png").read_bytes())
+def drawn(one: Outcome, group: Group, tested: Tested, out: Path) -> Example:
+    """Open a case again, and keep its picture in the folder ``examples`` too."""
+    stream = io.BytesIO()
+    made_by = PngInfo()
+    made_by.add_text("Software", "tamperscope")  # by which a scan knows its own results
+    examples.draw(cases.opened(group), one, tested).save(stream, format="PNG", pnginfo=made_by)
+    save(out / "examples" / f"{one.name.replace('/', '-')[-80:]}.png", stream.getvalue())
+    return Example(examples.title(one), stream.getvalue())

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from tamperscope.records import FloatArray, Region, SeriesResult, Volume
+
+from .blocks import Colour, text
 
 LUNG_WINDOW = (-600.0, 1500.0)
 """Centre and width in Hounsfield units: the usual lung window."""
 SHORT, LONG = 512, 1024
 """Longer side of a panel in pixels: smaller pictures are enlarged, larger ones reduced."""
+MARK: Colour = (90, 220, 255)
+"""Of a box round a place, unless another is asked for."""
 FAINTEST = 0.2
 """Probabilities below this are not painted, so that the anatomy stays visible."""
 
@@ -102,6 +106,30 @@ def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Enlarge pixels as squares, since tampering lives in them; reduce with a proper filter."""
     enlarges = size[0] >= picture.width and size[1] >= picture.height
     return picture.resize(size, Image.Resampling.NEAREST if enlarges else Image.Resampling.LANCZOS)
+
+
+def box(
+    image: Image.Image,
+    corners: tuple[tuple[int, int, int], tuple[int, int, int]],
+    label: str,
+    scale: tuple[float, float],
+    colour: Colour = MARK,
+) -> None:
+    """Draw a labelled box round voxels, first and last (k, j, i), into a picture of their slice.
+
+    ``scale`` is pixels a voxel, across and down.
+    """
+    (_, top, left), (_, bottom, right) = corners
+    pad = 6
+    x0, y0 = max(left * scale[0] - pad, 0), max(top * scale[1] - pad, 0)
+    x1 = min((right + 1) * scale[0] + pad, image.width - 1)
+    y1 = min((bottom + 1) * scale[1] + pad, image.height - 1)
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=(0, 0, 0), width=4)
+    pen.rectangle((x0, y0, x1, y1), outline=colour, width=2)
+    tag = text(label, 18, (0, 0, 0), 60 + 12 * len(label), colour, tight=True)
+    at_y = y0 - tag.height if y0 >= tag.height else min(y1, image.height - tag.height)
+    image.paste(tag, (int(min(x0, image.width - tag.width)), int(max(at_y, 0))))
 
 
 def overlaid(picture: Image.Image, heat: FloatArray, threshold: float) -> Image.Image:

@@ -135,22 +135,8 @@ def _marked(plain: Image.Image, volume: Volume, result: SeriesResult, k: int) ->
     scale = (marked.width / width, marked.height / height)
     for number, region in enumerate(result.regions, start=1):
         if region.box_index[0][0] <= k <= region.box_index[1][0]:
-            _box(marked, region, number, scale)
+            picture.box(marked, region.box_index, str(number), scale)
     return marked
-
-
-def _box(image: Image.Image, region: Region, number: int, scale: tuple[float, float]) -> None:
-    (_, top, left), (_, bottom, right) = region.box_index
-    pad = 6
-    x0, y0 = max(left * scale[0] - pad, 0), max(top * scale[1] - pad, 0)
-    x1 = min((right + 1) * scale[0] + pad, image.width - 1)
-    y1 = min((bottom + 1) * scale[1] + pad, image.height - 1)
-    pen = ImageDraw.Draw(image)
-    pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=(0, 0, 0), width=4)
-    pen.rectangle((x0, y0, x1, y1), outline=(90, 220, 255), width=2)
-    label = text(str(number), 18, (0, 0, 0), 60, (90, 220, 255), tight=True)
-    at_y = y0 - label.height if y0 >= label.height else min(y1, image.height - label.height)
-    image.paste(label, (int(min(x0, image.width - label.width)), int(max(at_y, 0))))
 
 
 def _insets(volume: Volume, result: SeriesResult, size: int) -> list[Image.Image]:
