@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate.froc import RATES, Froc, Mark, Scan, froc, lesions_hit, mean_sensitivity, sensitivities_at
+from tamperscope.evaluate.froc import (
+    RATES,
+    Froc,
+    Mark,
+    Scan,
+    average_precision,
+    froc,
+    lesions_hit,
+    mean_sensitivity,
+    sensitivities_at,
+)
 
 FORGED = Scan((Mark(0.9, 0), Mark(0.8), Mark(0.7, 1), Mark(0.3, 0)), lesions=3)
 AUTHENTIC = Scan((Mark(0.95), Mark(0.1)), lesions=0)
@@ -132,3 +142,11 @@ def test_the_rates_are_the_seven_of_luna16():
     assert RATES == (0.125, 0.25, 0.5, 1, 2, 4, 8)
     curve = Froc(np.array([np.inf, 3.0, 2.0, 1.0]), np.array([0.0, 0.2, 1.0, 8.0]), np.array([0.0, 0.3, 0.5, 0.9]))
     assert sensitivities_at(curve) == (0.0, 0.3, 0.3, 0.5, 0.5, 0.5, 0.9)
+
+
+def test_average_precision_by_hand():
+    scans = [Scan((Mark(0.9, 0), Mark(0.8, 0), Mark(0.7)), 1), Scan((Mark(0.6, 1), Mark(0.6)), 2), Scan((), 1)]
+    # 0.9: one hit of one mark. 0.6: two of four, since the false one ties. Two lesions are never marked.
+    assert average_precision(scans) == pytest.approx((1 + 2 / 4) / 4)
+    assert np.isnan(average_precision([Scan((Mark(0.3),), 0)]))
+    assert average_precision([Scan((Mark(0.3),), 0), Scan((), 1)]) == 0.0

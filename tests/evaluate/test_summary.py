@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,3 +107,60 @@ def test_no_false_alarm_in_ten_patients_is_no_proof_of_none(outcomes):
     assert low == 0.0
     assert high == pytest.approx(0.278, abs=0.01), "Wilson, 0 of 10"
     assert series["recall_interval"][0] < 0.7 < series["recall_interval"][1]
+
+
+def test_regions_are_counted_at_the_threshold_and_the_worst_generator_stands_first():
+    def forged(name, generator, *marks, lesions=1):
+        return outcome(name, forged=True, score=0.9, lesions=lesions, marks=marks, groups={"generator": generator})
+
+    made = [
+        forged("one", "knife", (0.9, 0), (0.8, 0), (0.7, None)),
+        forged("two", "brush", (0.4, 0)),
+        forged("three", "knife", (0.6, 1), lesions=2),
+        outcome("four", forged=False, score=0.6, marks=((0.6, None), (0.3, None))),
+    ]
+    found = summary(made, 0.5, np.random.default_rng(0), resamples=20)["region"]
+    assert (found["forged"], found["found"], found["false"]) == (4, 2, 2)
+    assert (found["recall"], found["precision"], found["f1"]) == (0.5, 0.5, 0.5)
+    assert (found["false_regions_a_series"], found["false_regions_an_authentic_series"]) == (0.5, 1.0)
+    assert [(row["generator"], row["recall"]) for row in found["by_generator"]] == [("brush", 0.0), ("knife", 0.6667)]
+    # Hits at 0.9 (1 of 1 marks), 0.6 (2 of 4) and 0.4 (3 of 5), each worth a quarter; the fourth place is not marked.
+    assert found["average_precision"] == pytest.approx((1 + 2 / 4 + 3 / 5) / 4, abs=1e-4)
+
+
+def test_a_model_without_maps_has_no_regions_rather_than_none_found(outcomes):
+    placed = [replace(one, lesions=int(one.forged)) for one in outcomes]
+    figures = summary(placed, 0.5, np.random.default_rng(0), resamples=0)
+    assert figures["region"] is None
+    assert figures["froc"]["mean"] is None
+    assert set(figures["froc"]["sensitivity"].values()) == {None}
+
+
+def test_calibration_is_stated_at_every_level_for_what_was_answered(outcomes):
+    series = summary(outcomes, 0.5, np.random.default_rng(0), resamples=0)["series"]
+    answered = [one for one in outcomes if one.score is not None]
+    assert series["brier"] == pytest.approx(np.mean([(one.score - one.forged) ** 2 for one in answered]), abs=1e-4)
+    assert series["ece"] is not None
+
+
+def test_the_figures_are_those_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics", reason="the extra [train] is not installed")
+    rng = np.random.default_rng(4)
+    rows = [(round(float(rng.beta(2 + 2 * n % 3, 3)), 2), n % 3 == 0, f"p{n}") for n in range(60)]
+    found = level(Scored.of(rows), 0.5, rng, 0)
+    truth, scores = [forged for _, forged, _ in rows], [score for score, _, _ in rows]
+    said = [score >= 0.5 for score in scores]
+    expected = {
+        "auroc": metrics.roc_auc_score(truth, scores),
+        "auprc": metrics.average_precision_score(truth, scores),
+        "accuracy": metrics.accuracy_score(truth, said),
+        "balanced_accuracy": metrics.balanced_accuracy_score(truth, said),
+        "precision": metrics.precision_score(truth, said),
+        "recall": metrics.recall_score(truth, said),
+        "specificity": metrics.recall_score(truth, said, pos_label=False),
+        "f1": metrics.f1_score(truth, said),
+        "brier": metrics.brier_score_loss(truth, scores),
+    }
+    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-4)
+    (tn, fp), (fn, tp) = metrics.confusion_matrix(truth, said)
+    assert list(found["confusion"].values()) == [tp, fp, fn, tn]

@@ -130,6 +130,19 @@ def mean_sensitivity(curve: Froc) -> float:
     return float(np.mean(sensitivities_at(curve)))
 
 
+def average_precision(scans: Sequence[Scan]) -> float:
+    """Precision at each different score, weighted by what recall of lesions gains there; unmarked lesions gain nothing.
+
+    Precision is hits among hits and false marks, as object detection has it (Everingham et al., The Pascal visual
+    object classes challenge, IJCV 88, 2010), as a step function: nothing is read between the points. NaN without
+    lesions.
+    """
+    false = [mark.score for scan in scans for mark in scan.marks if mark.lesion is None]
+    _, hits, kept = tally(_found(scans), false)
+    lesions = sum(scan.lesions for scan in scans)
+    return float(np.sum(np.diff(hits, prepend=0) * hits / (hits + kept)) / (lesions or np.nan))
+
+
 def _found(scans: Sequence[Scan]) -> list[float]:
     """The highest score on each lesion that was hit."""
     best: dict[tuple[int, int], float] = {}

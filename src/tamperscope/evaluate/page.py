@@ -26,6 +26,22 @@ ROWS = {
     "balanced_accuracy": "balanced accuracy",
     "detection_at_0.01": "found at 1 % false alarms",
     "detection_at_0.001": "found at 0.1 % false alarms",
+    "ece": "expected calibration error",
+    "brier": "Brier score",
+}
+CONFUSION = {
+    "true_positives": "forged, called suspicious",
+    "false_negatives": "forged, not called suspicious",
+    "false_positives": "authentic, called suspicious",
+    "true_negatives": "authentic, not called suspicious",
+}
+REGION = {
+    "recall": "forged places that a region hits",
+    "precision": "regions that hit one, of those that count",
+    "f1": "F1 of regions",
+    "average_precision": "average precision of all marks",
+    "false_regions_a_series": "false regions a series",
+    "false_regions_an_authentic_series": "false regions an authentic series",
 }
 PLACE = {
     "pointing": "pointing game",
@@ -72,6 +88,8 @@ def render(
         failed=failed,
         robustness=None if robustness is None else _inline(robustness, "svg+xml"),
         rows=ROWS,
+        confusion=CONFUSION,
+        region=REGION,
         place=PLACE,
         words=words,
         version=tamperscope.__version__,

@@ -70,6 +70,7 @@ def summary(
         "cases": counts(outcomes),
         "threshold": threshold,
         **{name: level(scored, threshold, rng, resamples) for name, scored in levels.items()},
+        "region": regions(outcomes, threshold, rng, resamples),
         "place": places(outcomes, rng, resamples),
         "froc": marks(outcomes),
         "calibration": calibration(outcomes),
@@ -118,7 +119,7 @@ def by_slice(outcomes: Iterable[Outcome]) -> Scored:
 
 
 def level(scored: Scored, threshold: float, rng: np.random.Generator, resamples: int) -> dict[str, JSON]:
-    """Ranking, decisions at the threshold, and the interval of both."""
+    """Ranking, decisions at the threshold, the interval of both, and calibration of what was answered."""
     forged, authentic = scored.sides
     confusion = decisions.at(forged, authentic, threshold)
     figures: dict[str, tuple[float, Statistic]] = {
@@ -140,6 +141,9 @@ def level(scored: Scored, threshold: float, rng: np.random.Generator, resamples:
         found[name] = number(getattr(confusion, name))
     for rate in RATES:
         found[f"detection_at_{rate:g}"] = number(ranking.detection_rate(forged, authentic, rate))
+    stated = scored.scores > REFUSED
+    found["ece"] = number(reliability.ece(scored.scores[stated], scored.forged[stated]))
+    found["brier"] = number(reliability.brier(scored.scores[stated], scored.forged[stated]))
     return found | {"confusion": dict(asdict(confusion))}
 
 
@@ -184,14 +188,66 @@ def places(outcomes: Sequence[Outcome], rng: np.random.Generator, resamples: int
     return table | {"flagged_share_of_authentic": number(float(np.mean(flagged)) if flagged else math.nan)}
 
 
+def maps(outcomes: Iterable[Outcome]) -> bool:
+    """Whether the model gives maps at all: without them its marks are not missing but not measurable."""
+    return any(one.place or one.marks for one in outcomes)
+
+
+def regions(outcomes: Sequence[Outcome], threshold: float, rng: np.random.Generator, resamples: int) -> JSON:
+    """Forged places that a region from the threshold on hits, and regions beside them; by generator, the worst first.
+
+    What is no forged place has no number, so there is no specificity: false regions a series stand for it. Further
+    regions on a place count as nothing, as in the FROC curve. None where the model gives no map.
+    """
+    if not maps(outcomes):
+        return None
+    rows = [(_hits(one, threshold), one) for one in outcomes]
+    authentic = [false for (_, false), one in rows if not one.forged]
+    made = sorted({one.groups.get("generator", "") for one in outcomes if one.lesions})
+    by_generator: list[dict[str, JSON]] = [
+        {"generator": name, **_found_of([row for row in rows if row[1].groups.get("generator") == name])}
+        for name in made
+    ]
+    by_generator.sort(key=lambda row: row["recall"] if isinstance(row["recall"], float) else math.inf)
+    places = [(float(n < hits), one.patient) for (hits, _), one in rows for n in range(one.lesions)]
+    scored = Scored.of((found, True, patient) for found, patient in places)
+    return {
+        **_found_of(rows),
+        "recall_interval": interval(scored, lambda s, _: float(s.mean()) if s.size else math.nan, rng, resamples),
+        "false_regions_a_series": number(float(np.mean([false for (_, false), _ in rows]))),
+        "false_regions_an_authentic_series": number(float(np.mean(authentic)) if authentic else math.nan),
+        "average_precision": number(froc.average_precision([one.scan for one in outcomes])),
+        "by_generator": [*by_generator],
+    }
+
+
+def _hits(one: Outcome, threshold: float) -> tuple[int, int]:
+    """Forged places of a series that are hit from the threshold on, and regions that hit none."""
+    shown = [hit for score, hit in one.marks if score >= threshold]
+    return len(set(shown) - {None}), shown.count(None)
+
+
+def _found_of(rows: Sequence[tuple[tuple[int, int], Outcome]]) -> dict[str, JSON]:
+    found, false = (sum(counts[which] for counts, _ in rows) for which in (0, 1))
+    forged = sum(one.lesions for _, one in rows)
+    matrix = decisions.Confusion(found, false, forged - found, 0)
+    return {
+        "forged": forged,
+        "found": found,
+        "false": false,
+        **{name: number(getattr(matrix, name)) for name in ("recall", "precision", "f1")},
+    }
+
+
 def marks(outcomes: Sequence[Outcome]) -> JSON:
-    """Share of the forgeries found at each number of false marks a scan, and their mean."""
+    """Share of the forgeries found at each number of false marks a scan, and their mean; null without any map."""
     curve = froc.froc([one.scan for one in outcomes])
     found = froc.sensitivities_at(curve)
-    rates = {f"{rate:g}": number(value) for rate, value in zip(froc.RATES, found, strict=True)}
+    mapped = maps(outcomes)
+    rates = {f"{r:g}": number(value) if mapped else None for r, value in zip(froc.RATES, found, strict=True)}
     return {
         "sensitivity": dict(rates),
-        "mean": number(froc.mean_sensitivity(curve)),
+        "mean": number(froc.mean_sensitivity(curve)) if mapped else None,
         "lesions": sum(one.lesions for one in outcomes),
     }
 
