@@ -17,22 +17,22 @@ SIDE = 16
 CURVE = PlattCurve(2.0, -1.0, tuple(np.linspace(-1.0, 0.0, 20).tolist()))
 
 
-def mean_network(side: int = SIDE) -> bytes:
-    """An ONNX file that gives the mean of each picture."""
+def mean_network(side: int = SIDE, axes: tuple[int, int] = (2, 3)) -> bytes:
+    """An ONNX file that gives the mean of each picture, or over other axes what is no answer."""
     from onnx import TensorProto, helper  # only the extra [train] has it
 
     seen = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 1, side, side])
-    answer = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", 1])
-    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    answer = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", 1 if axes == (2, 3) else side])
+    over = helper.make_tensor("axes", TensorProto.INT64, [2], axes)
     nodes = [helper.make_node("ReduceMean", [INPUT, "axes"], [OUTPUT], keepdims=0)]
-    graph = helper.make_graph(nodes, "mean", [seen], [answer], [axes])
+    graph = helper.make_graph(nodes, "mean", [seen], [answer], [over])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
 
 
-def mean_model(folder: Path) -> Path:
+def mean_model(folder: Path, axes: tuple[int, int] = (2, 3)) -> Path:
     """The folder, with that network and the file that says what it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = mean_network()
+    data = mean_network(axes=axes)
     (folder / NETWORK).write_bytes(data)
     files = {NETWORK: hashlib.sha256(data).hexdigest()}
     look = Pictures(PictureSpec(SIDE), Networks({}))

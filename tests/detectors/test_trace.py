@@ -59,3 +59,10 @@ def test_the_network_opens_only_when_it_is_needed(tmp_path, chest):
 def test_it_bears_the_name_of_its_card():
     assert TraceDetector(CARD).name == CARD.name
     assert isinstance(detectors.from_card(CARD), TraceDetector)
+
+
+def test_a_network_that_answers_with_another_shape_is_no_traceback(chest, monkeypatch):
+    card = next(card for card in detectors.packaged_cards() if card.name == "ct-trace")
+    monkeypatch.setattr("tamperscope.detectors.trace._run", lambda _session, seen: seen[None, :1])
+    with pytest.raises(WeightsError, match="answers with the shape"):
+        TraceDetector(card, threads=1).detect(chest)

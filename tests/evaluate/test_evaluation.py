@@ -11,7 +11,7 @@ from tamperscope import forge_set, phantom
 from tamperscope.datasets import cases, table
 from tamperscope.datasets.manifest import digest, digested
 from tamperscope.detectors import from_card, packaged_cards
-from tamperscope.errors import InputError, UsageError
+from tamperscope.errors import InputError, UsageError, WeightsError
 from tamperscope.evaluate import against, evaluation, outcomes, robustness, run
 from tamperscope.evaluate.evaluation import Asked
 
@@ -204,3 +204,50 @@ def test_the_audit_uses_the_answers_that_were_given(data, done):
     assert checks["forgery against its twin"]["pairs"] == 2
     assert checks["place blanked"]["identical"] == 2
     assert len(found["in_words"]) == 5
+
+
+def test_a_network_that_answers_with_another_shape_is_an_error_and_the_folder_stays_usable(data, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
+    pytest.importorskip("onnx", reason="the extra [train] is not installed")
+    out = tmp_path / "out"
+    with pytest.raises(WeightsError, match="numbers for 4 pictures"):
+        evaluation.evaluate(Asked(str(mean_model(tmp_path / "odd", axes=(1, 3))), data, out, resamples=0))
+    assert [path.name for path in out.iterdir()] == [run.ROWS], "no page, no figures"
+    evaluation.evaluate(Asked(str(mean_model(tmp_path / "even")), data, out, resamples=0, examples=0))
+    assert (out / "evaluation.html").is_file()
+
+
+def test_a_damaged_model_folder_is_refused_before_anything_is_written(data, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
+    pytest.importorskip("onnx", reason="the extra [train] is not installed")
+    torn, changed = (mean_model(tmp_path / name) for name in ("torn", "changed"))
+    (torn / "model.json").write_text((torn / "model.json").read_text()[:200])
+    (changed / "model.onnx").write_bytes(b"other bytes")
+    for folder, words in ((torn, "cannot read"), (changed, "promises")):
+        with pytest.raises(WeightsError, match=words):
+            evaluation.evaluate(Asked(str(folder), data, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_manifest_of_one_class_and_a_folder_that_cannot_be_written_are_refused(data, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
+    lines = (data / "manifest.csv").read_text().splitlines(keepends=True)
+    authentic = [lines[0], *(line for line in lines[1:] if ",authentic," in line)]
+    one_class = data / "authentic.csv"
+    one_class.write_text("".join(authentic))
+    with pytest.raises(InputError, match="authentic: neither rate"):
+        evaluation.evaluate(Asked("ct-noise", one_class, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot use"):
+        evaluation.evaluate(Asked("ct-noise", data, tmp_path / "file" / "out"))
+
+
+def test_a_set_of_which_nothing_can_be_judged_is_an_error(data, tmp_path):
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(b"no image")
+    entries = [replace(entry, path=broken) for entry in table.read(data).entries]
+    card = next(card for card in packaged_cards() if card.name == "ct-noise")
+    tested = outcomes.Tested(card.name, from_card(card), card.calibration)
+    with pytest.raises(InputError, match="none of 6 series could be judged"):
+        run.run(entries, tested, {}, tmp_path / "out")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from tamperscope import weights
+from tamperscope import anatomy, weights
 from tamperscope.detectors import places
-from tamperscope.errors import LimitError
+from tamperscope.errors import LimitError, WeightsError
 from tamperscope.preprocess import channels
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 from tamperscope.weights import Card
@@ -59,6 +59,12 @@ class TraceDetector:
         shown = [int(k) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
         for done, (k, seen) in enumerate(self._prepared(volume, shown), start=1):
             logits = _run(self._session, seen)
+            expected = (1, 1, seen.shape[1] // anatomy.STEP, seen.shape[2] // anatomy.STEP)
+            if logits.shape != expected:
+                raise WeightsError(
+                    f"the network of {self.name} answers with the shape {logits.shape} instead of {expected}",
+                    hint="it is not the network that this Card is of: install the package again",
+                )
             maps[k] = logits[0, 0, : maps.shape[1], : maps.shape[2]]
             if self.tick is not None:
                 self.tick(done, len(shown))

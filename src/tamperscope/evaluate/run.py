@@ -191,6 +191,10 @@ def _kept(path: Path, head: dict[str, JSON]) -> dict[str, Outcome | None]:
         _append(path, head)
         return {}
     first, found = _parsed(path, whole)
+    if first != head and not found:
+        path.unlink()  # a run that ended before its first answer
+        _append(path, head)
+        return {}
     if first != head:
         raise UsageError(
             f"{path.parent} holds the answers of another model or to another manifest", hint="choose an empty folder"
