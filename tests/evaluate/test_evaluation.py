@@ -131,7 +131,7 @@ def test_robustness_judges_every_series_again_under_each_change(data, tmp_path, 
     assert (tmp_path / "out" / "outcomes-jpeg-quality-90.jsonl").is_file()
     page = (tmp_path / "out" / "evaluation.html").read_text()
     assert "After what pictures go through" in page
-    assert 'class="wide"' in page, "the plot"
+    assert "AUROC of the series after each change" in page, "the plot"
 
 
 def test_robustness_decodes_a_series_once_and_goes_on_where_it_was_killed(data, tmp_path, monkeypatch):

@@ -62,7 +62,8 @@ def beside(model: str, figures: Mapping[str, Any], leaking: Leaking) -> dict[str
             known = isinstance(honest, float) and isinstance(leaked, float)
             more = round(leaked - honest, 4) if known else None
             rows.append({"level": level, "figure": key, "patients": honest, "slices": leaked, "inflation": more})
-    return {"model": leaking.model, "rows": [*rows], "in_words": [in_words(model, leaking.model, row) for row in rows]}
+    said = [in_words(model, leaking.model, row) for row in rows if row["figure"] == "auroc"]
+    return {"model": leaking.model, "rows": [*rows], "in_words": [*said]}
 
 
 def in_words(model: str, leaking: str, row: Mapping[str, JSON]) -> str:
