@@ -42,6 +42,8 @@ def test_it_evaluates_a_set_and_says_where_the_page_is(data, tmp_path):
         (("--model", "nobody"), "no model is called nobody"),
         (("--part", "test"), "no part 'test'"),
         (("--data", "nowhere"), "nowhere"),
+        (("--against", "nowhere"), "nowhere holds no answers"),
+        (("--slice-split", "nowhere"), "cannot read nowhere"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_2(data, tmp_path, change, words):
