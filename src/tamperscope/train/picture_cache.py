@@ -1,4 +1,7 @@
-"""Series as pictures with labels, and a folder that keeps them: decoding takes longer than most trainings."""
+"""Series as pictures with labels, and a folder that keeps them: decoding takes longer than most trainings.
+
+NumPy refuses pickled objects in a file unless it is asked to take them, and it is not asked here.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,7 @@ def kept(folder: Path, groups: Sequence[Group], spec: PictureSpec, load: Callabl
     """
     path = folder / f"{_key(groups, spec)}.npz"
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream) as stored:
             return _unpacked(stored)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         found = load()
