@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tamperscope.commands import datasets, train
+from tamperscope.commands.benchmark import benchmark
 from tamperscope.commands.doctor import doctor
 from tamperscope.commands.evaluate import evaluate
 from tamperscope.commands.forge import forge
@@ -30,6 +31,7 @@ app.command("forge-set")(forge_set)
 app.add_typer(datasets.app)
 app.add_typer(train.app)
 app.command()(evaluate)
+app.command()(benchmark)
 app.command()(doctor)
 
 

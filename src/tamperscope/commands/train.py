@@ -56,6 +56,7 @@ def recipe(
         Path | None, typer.Option("--out", "-o", help="Folder for checkpoints, record, network and model.json.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="A manifest instead of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="A seed instead of the recipe's.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Train two batches, and say how long and how much memory it would take.")
     ] = False,
@@ -84,7 +85,7 @@ def recipe(
             typer.echo(words.visible(line))
 
     try:
-        chosen = _recipe(path, data, out, asked=dry_run or show_augmentations is not None)
+        chosen = _recipe(path, data, seed, out, asked=dry_run or show_augmentations is not None)
         baseline = _baseline()
         with progress(silent=quiet) as bar:
             if show_augmentations is not None:
@@ -99,8 +100,8 @@ def recipe(
         raise typer.Exit(USAGE_ERROR) from error
 
 
-def _recipe(path: Path, data: Path | None, out: Path | None, *, asked: bool) -> Recipe:
-    """The recipe with the manifest to take; ``asked`` says that nothing is trained."""
+def _recipe(path: Path, data: Path | None, seed: int | None, out: Path | None, *, asked: bool) -> Recipe:
+    """The recipe with the manifest and the seed to take; ``asked`` says that nothing is trained."""
     from dataclasses import replace
 
     from tamperscope.errors import UsageError
@@ -111,6 +112,8 @@ def _recipe(path: Path, data: Path | None, out: Path | None, *, asked: bool) -> 
     if out is None and not asked:
         raise UsageError("no folder for the run was named", hint="say --out RUN, or --dry-run")
     found = read_recipe(path)
+    if seed is not None:
+        found = replace(found, train=replace(found.train, seed=seed))
     return found if data is None else replace(found, manifest=data)
 
 

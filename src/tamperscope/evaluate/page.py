@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 import tamperscope
 from tamperscope.records import JSON, Failure
@@ -80,13 +80,13 @@ def render(
         failed: cases that could not be read.
         robustness: SVG of what is left after each change; None where that was not asked for.
     """
-    text = _template().render(
+    text = template("page.html.j2").render(
         model=model,
         figures=figures,
-        plots={title: _inline(svg, "svg+xml") for title, svg in plots.items()},
-        examples=[(one.title, _inline(one.picture, "png")) for one in examples],
+        plots={title: inline(svg, "svg+xml") for title, svg in plots.items()},
+        examples=[(one.title, inline(one.picture, "png")) for one in examples],
         failed=failed,
-        robustness=None if robustness is None else _inline(robustness, "svg+xml"),
+        robustness=None if robustness is None else inline(robustness, "svg+xml"),
         rows=ROWS,
         confusion=CONFUSION,
         region=REGION,
@@ -97,16 +97,23 @@ def render(
     return f"{text}\n"
 
 
-def _inline(data: bytes, kind: str) -> str:
+def inline(data: bytes, kind: str) -> str:
+    """An image as the address that shows it without a second file."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 @cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def template(name: str) -> Template:
+    """A template of this folder, with automatic escaping; `page.css` is there for all of them to include."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_source)
+    )
     environment.filters |= {"number": _number, "interval": _interval, "chance": _chance, "text": words.visible}
-    source = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
-    return environment.from_string(source)
+    return environment.get_template(name)
+
+
+def _source(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _number(value: JSON) -> str:

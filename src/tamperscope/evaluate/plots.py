@@ -178,6 +178,23 @@ def _robust(axes: Axes, rows: Sequence[Mapping[str, JSON]]) -> None:
     axes.set_yticks(range(len(rows)), [str(row["change"]) for row in rows])
 
 
+def forest(axes: Axes, rows: Sequence[tuple[str, float, Sequence[float] | None, bool]]) -> None:
+    """A line for each model, the first on top: name, AUROC, its interval or None, and whether it differs from the best.
+
+    The dotted line is that of a guess.
+    """
+    axes.axvline(0.5, color=FAINT, linestyle=":", linewidth=1)
+    for place, (_, value, interval, differs) in enumerate(rows):
+        colour = FAINT if differs else LINE
+        if interval is not None:
+            axes.plot(interval, [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot([value], [place], color=colour, marker="o", markersize=5)
+    axes.set(xlabel="AUROC by series, 95 %", yticks=range(len(rows)), yticklabels=[name for name, *_ in rows])
+    low = min([0.45, *(value for _, value, *_ in rows), *(pair[0] for _, _, pair, _ in rows if pair is not None)])
+    axes.set(xlim=(low - 0.02, 1.02), ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(visible=False, axis="y")
+
+
 def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="lower right")
