@@ -22,7 +22,7 @@ attack = "inpaint"
 """
 
 
-def forged_set(folder: Path, patients: int = 8) -> Path:
+def forged_set(folder: Path, patients: int = 8, recipe: str = RECIPE) -> Path:
     """Phantom chests of four slices, each with its twin and one forgery, half to train and half to calibrate."""
     studies = folder / "studies"
     for number in range(patients):
@@ -31,7 +31,7 @@ def forged_set(folder: Path, patients: int = 8) -> Path:
             dataset = pydicom.dcmread(path)
             dataset.PatientID = f"P{number}"
             dataset.save_as(path)
-    (folder / "R.toml").write_text(RECIPE, encoding="utf-8")
+    (folder / "R.toml").write_text(recipe, encoding="utf-8")
     out = folder / "set"
     outcome = forge_set.make([studies], folder / "R.toml", out)
     assert outcome.failed == ()

@@ -5,8 +5,8 @@
                           └─ …                                      ─┘
 
 Training and judging are commands in processes of their own (`child`): memory is that of one model, a crash is that of
-one model, and every row of the leaderboard comes with the commands that a person would give. The folder of a job carries
-a digest of all that makes its result: what is there and matches is done, whatever else the suite has come to say.
+one model, and every row of the leaderboard comes with the commands that a person would give. The folder of a job
+carries a digest of all that makes its result: what is there and matches is done, whatever the suite has come to say.
 
     OUT/suite.toml        a copy
     OUT/manifests/        what is trained on and judged where a generator is left out
@@ -101,6 +101,8 @@ class Judging:
     split: Split
     model: Model
     seed: int | None
+    share: bool = False
+    """The job judges the whole data set, and this split takes the answers to the generator that is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Chain:
     def jobs(self) -> tuple[Job, ...]:
         """All of it, in order."""
         first = () if self.training is None else (self.training,)
-        return (*first, *(one.job for one in self.judgings))
+        return tuple(dict.fromkeys((*first, *(one.job for one in self.judgings))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,22 +210,32 @@ def _learned(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _add(chains: dict[str, Chain], split: Split, model: Model, seed: int | None, out: Path, threads: int) -> None:
-    """Put a judging behind its training, which may be there for another split already."""
-    training = None
-    if model.recipe is not None:
-        training = _training(split, model, int(seed or 0), out)
-    made_by = model.card.sha256 if model.card is not None else str(training and training.name)
+    """Put a judging behind its training, which may be there for another split already.
+
+    Where that has not met the generator that is left out in the first place, the data set need not be judged again.
+    """
+    training = None if model.recipe is None else _training(split, model, int(seed or 0), out)
+    key = model.name if training is None else training.name
+    chain = chains.setdefault(key, Chain(training, ()))
+    for one in chain.judgings:
+        if (one.split.data, one.model, one.seed) == (split.data, model, seed):
+            shared = Judging(one.job, split, model, seed, share=True)
+            chains[key] = replace(chain, judgings=(*chain.judgings, shared))
+            return
+    job = _judging(split, model, seed, chain.training, out, threads)
+    chains[key] = replace(chain, judgings=(*chain.judgings, Judging(job, split, model, seed)))
+
+
+def _judging(split: Split, model: Model, seed: int | None, training: Job | None, out: Path, threads: int) -> Job:
+    made_by = training.name if training is not None else model.card and model.card.sha256
     label = model.name if seed is None else f"{model.name}-seed{seed}"
     name = f"{_slug(split.name)}-{_slug(label)}-{_digest(made_by, split.cases, split.data.part)}"
-    key = name if training is None else training.name
-    chain = chains.setdefault(key, Chain(training, ()))
-    weighed = str(chain.training.folder) if chain.training is not None else model.called
+    weighed = model.called if training is None else str(training.folder)
     folder = out / "evaluations" / name
     words = ["evaluate", "--model", weighed, *(word for path in split.judged for word in ("--data", str(path)))]
     words += [] if split.data.part is None else ["--part", split.data.part]
     words += ["--out", str(folder), "--examples", "0", "--threads", str(threads)]
-    job = Job(name, folder, tuple(words), (ROWS, leaderboard.FIGURES, HTML))
-    chains[key] = replace(chain, judgings=(*chain.judgings, Judging(job, split, model, seed)))
+    return Job(name, folder, tuple(words), (ROWS, leaderboard.FIGURES, HTML))
 
 
 def _training(split: Split, model: Model, seed: int, out: Path) -> Job:
@@ -327,7 +339,7 @@ def run(
     before = sum(state(job, out) == "done" for job in wanted.values())
     failed = _run(pending, _Runner(out, threads, jobs, leaking, tick, len(wanted), before), jobs)
     done = sum(state(job, out) == "done" for job in wanted.values())
-    board = leaderboard.board(suite.name, tables(made, leaking), resamples)
+    board = leaderboard.board(suite.name, tables(made, leaking, resamples), resamples)
     for name, data in leaderboard_page.files(board).items():
         save(out / name, data)
     return Outcome(len(wanted), done, done - before, failed)
@@ -412,25 +424,22 @@ class _Runner:
 
     def chain(self, chain: Chain) -> list[Failure]:
         """Train, then judge; what a failure stops is counted with it."""
-        judgings = [one for one in chain.judgings if chain.training is None or self._sound(one)]
-        failed = [
-            Failure(one.job.name, self.leaking[one.split.data.name], "")
+        reasons = {
+            one.job: self.leaking.get(one.split.data.name) if chain.training is not None else None
             for one in chain.judgings
-            if one not in judgings
-        ]
+        }
+        failed = [Failure(job.name, reason, "") for job, reason in reasons.items() if reason is not None]
+        judgings = [job for job, reason in reasons.items() if reason is None]
         if chain.training is not None and judgings and state(chain.training, self.out) != "done":
             error = self._job(chain.training)
             if error is not None:
                 return [*failed, Failure(chain.training.name, error, "")]
-            for one in judgings:  # of weights that are gone
-                shutil.rmtree(one.job.folder, ignore_errors=True)
-        for one in judgings:
-            error = self._job(one.job)
-            failed += [] if error is None else [Failure(one.job.name, error, "")]
+            for job in judgings:  # by weights that are gone
+                shutil.rmtree(job.folder, ignore_errors=True)
+        for job in judgings:
+            error = self._job(job)
+            failed += [] if error is None else [Failure(job.name, error, "")]
         return failed
-
-    def _sound(self, one: Judging) -> bool:
-        return one.split.data.name not in self.leaking
 
     def _job(self, job: Job) -> str | None:
         """What went wrong, or None."""
@@ -438,7 +447,8 @@ class _Runner:
             return None
         self._told(job, 0)
         log = self.out / "jobs" / f"{job.name}.log"
-        command = (sys.executable, "-m", "tamperscope", *job.words)
+        # -P: as the installed command, it takes no module from the folder in which it is started.
+        command = (sys.executable, "-P", "-m", "tamperscope", *job.words)
         usage = self.children.run(command, log, {"OMP_NUM_THREADS": str(self.threads)})
         if self.children.ended:
             return "interrupted"
@@ -496,12 +506,12 @@ def _reason(usage: Usage, log: Path) -> str:
 # --- what came of it ---
 
 
-def tables(made: Plan, leaking: dict[str, str] | None = None) -> list[Table]:
+def tables(made: Plan, leaking: dict[str, str] | None = None, resamples: int = 1000) -> list[Table]:
     """A table for every split, with every model that is for it, as far as it is."""
-    return [_table(split, made, leaking or {}) for split in made.splits]
+    return [_table(split, made, leaking or {}, resamples) for split in made.splits]
 
 
-def _table(split: Split, made: Plan, leaking: dict[str, str]) -> Table:
+def _table(split: Split, made: Plan, leaking: dict[str, str], resamples: int) -> Table:
     data = split.data
     mine = [(chain, one) for chain in made.chains for one in chain.judgings if one.split == split]
     entrants = []
@@ -509,7 +519,7 @@ def _table(split: Split, made: Plan, leaking: dict[str, str]) -> Table:
         rows = [(chain, one) for chain, one in mine if one.model == model]
         if rows:
             problem = leaking.get(data.name) if model.recipe is not None else None
-            entrants.append(_entrant(model, rows, made.out, problem))
+            entrants.append(_entrant(model, rows, made.out, problem, resamples))
     return Table(
         split.name,
         data.name,
@@ -522,7 +532,9 @@ def _table(split: Split, made: Plan, leaking: dict[str, str]) -> Table:
     )
 
 
-def _entrant(model: Model, rows: Sequence[tuple[Chain, Judging]], out: Path, problem: str | None) -> Entrant:
+def _entrant(
+    model: Model, rows: Sequence[tuple[Chain, Judging]], out: Path, problem: str | None, resamples: int
+) -> Entrant:
     results, problems, commands = [], [] if problem is None else [problem], dict[str, None]()
     for chain, one in rows:
         jobs = [job for job in (chain.training, one.job) if job is not None]
@@ -530,7 +542,8 @@ def _entrant(model: Model, rows: Sequence[tuple[Chain, Judging]], out: Path, pro
         commands |= dict.fromkeys(job.command for job in jobs)
         if all(each == "done" for each in states):
             try:
-                results.append(Result.read(one.job.folder, one.seed, _costs(chain, one, out)))
+                result = Result.read(one.job.folder, one.seed, _costs(chain, one, out))
+                results.append(result.of(str(one.split.left_out), resamples) if one.share else result)
                 continue
             except TamperscopeError as error:
                 states = [f"failed: {error}"]

@@ -46,7 +46,7 @@ class Children:
         """Run a command to its end; what it prints goes into ``log``."""
         report = log.with_suffix(".usage")
         report.unlink(missing_ok=True)
-        between = [sys.executable, "-m", __name__, str(report), *command]
+        between = [sys.executable, "-P", "-m", __name__, str(report), *command]
         with log.open("wb") as stream:
             process = self._started(between, stream.fileno(), environment)
             if process is None:

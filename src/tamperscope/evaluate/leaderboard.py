@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,7 +22,7 @@ from tamperscope.evaluate.intervals import LEVEL, bootstrap, holm, paired_bootst
 from tamperscope.evaluate.metrics import auroc, wilson_interval
 from tamperscope.evaluate.outcomes import Outcome
 from tamperscope.evaluate.run import ROWS
-from tamperscope.evaluate.summary import by_series
+from tamperscope.evaluate.summary import by_series, summary
 from tamperscope.records import JSON
 from tamperscope.weights import Card
 
@@ -72,6 +72,12 @@ class Result:
             return cls(seed, outcomes, {key: figures[key] for key in ("threshold", *LEVELS, "place", "groups")}, costs)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UnreadableError(f"the evaluation in {folder} is damaged: {error}", hint="remove it") from error
+
+    def of(self, generator: str, resamples: int = 1000) -> Result:
+        """The same on the forgeries by one generator and on all authentic series."""
+        kept = tuple(one for one in self.outcomes if not one.forged or one.groups.get("generator") == generator)
+        figures = summary(kept, self.figures["threshold"], np.random.default_rng(SEED), resamples)
+        return replace(self, outcomes=kept, figures=figures)
 
     @property
     def scores(self) -> dict[str, float]:

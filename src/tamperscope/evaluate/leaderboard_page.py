@@ -81,7 +81,8 @@ def _refused(row: Mapping[str, Any]) -> Cell:
 
 def _seconds(row: Mapping[str, Any]) -> Cell:
     value = row["seconds_a_slice"]
-    return ("", "") if value is None else (f"{value:.3g}", "")
+    threads = "" if row["threads"] is None else f"{row['threads']:g} threads" if row["threads"] > 1 else "1 thread"
+    return ("", "") if value is None else (f"{value:.3g}", threads)
 
 
 def _parameters(row: Mapping[str, Any]) -> Cell:
@@ -164,8 +165,8 @@ def problems(table: Mapping[str, Any]) -> list[tuple[str, str]]:
 NOTES = (
     "Best first. Intervals hold 95 % and draw whole patients. A model differs from the best if a paired bootstrap over "
     "patients says so after Holm's correction for the number of models. A refused series counts as not flagged and "
-    "ranks last. Suspicious is what reaches the threshold, fixed before any of these cases was seen. Memory is the peak "
-    "of the process on the machine; seconds a slice are those of answered series.",
+    "ranks last. Suspicious is what reaches the threshold, fixed before any of these cases was seen. Memory is the "
+    "peak of the process on the machine; seconds a slice are those of answered series.",
 )
 
 
