@@ -52,10 +52,11 @@ part = "calibrate"
 
 [[model]]
 recipe = "tiny.toml"
+data = ["small"]
 
 [[model]]
 recipe = "breaks.toml"
-data = ["small"]
+data = ["again"]
 
 [[model]]
 card = "ct-noise"
@@ -70,7 +71,9 @@ def folder(tmp_path_factory) -> Path:
     sets.forged_set(found, 6, FORGERIES)
     (found / "tiny.toml").write_text(TINY.format(name="tiny", steps=4, rate="1e-3"))
     (found / "breaks.toml").write_text(TINY.format(name="breaks", steps=4, rate="1e30"))
-    (found / "long.toml").write_text(TINY.format(name="long", steps=1_000_000, rate="1e-3"))
+    (found / "long.toml").write_text(
+        TINY.format(name="long", steps=300, rate="1e-3").replace("save_every = 2", "save_every = 10\npatience = 1000")
+    )
     (found / "suite.toml").write_text(SUITE)
     return found
 
@@ -89,16 +92,20 @@ def plan(folder: Path, name: str = "suite.toml") -> benchmark.Plan:
 
 
 def test_a_training_serves_every_data_set_that_is_learned_from_alike(folder):
-    made = plan(folder)
+    (folder / "shared.toml").write_text(SUITE.replace('data = ["small"]\n', ""))
+    made = plan(folder, "shared.toml")
     tiny = [chain for chain in made.chains if chain.training and chain.training.name.startswith("tiny")]
-    assert [sorted(one.split.name for one in chain.judgings) for chain in tiny] == [
-        ["again", "small"],
+    assert [[one.split.name for one in chain.judgings] for chain in tiny] == [
+        ["small", "again"],
         ["small without copy-move"],
     ]
     (card,) = [chain for chain in made.chains if chain.training is None]
-    assert [one.share for one in card.judgings] == [False, True], "a Card is not judged twice"
-    assert len(card.jobs) == 1
-    assert not (folder / "elsewhere").exists()
+    assert [(one.split.name, one.share) for one in card.judgings] == [
+        ("small", False),
+        ("small without copy-move", True),
+        ("again", False),
+    ]
+    assert len(card.jobs) == 2, "a Card is not judged again by what it has been judged by"
 
 
 def test_the_name_of_a_job_depends_on_content_and_not_on_places(folder, tmp_path):
@@ -120,7 +127,7 @@ def test_the_name_of_a_job_depends_on_content_and_not_on_places(folder, tmp_path
 
 def test_what_a_generator_left_out_leaves(folder, done):
     without, only = (
-        table.read(folder / "out" / "manifests" / name).entries
+        table.read(done[0] / "manifests" / name).entries
         for name in ("small-without-copy-move.csv", "small-only-copy-move-0.csv")
     )
     whole = table.read(folder / "set").entries
@@ -133,28 +140,29 @@ def test_what_a_generator_left_out_leaves(folder, done):
 
 def test_everything_is_trained_and_judged_and_what_fails_stops_no_other(done):
     out, outcome, told = done
-    assert [failure.source.partition("-seed")[0] for failure in outcome.failed] == ["breaks", "breaks"]
-    assert all("no number" in failure.error or "nan" in failure.error.lower() for failure in outcome.failed)
-    assert (outcome.jobs, outcome.done, outcome.made) == (10, 6, 6)
-    assert [number for _, number, _ in told] == sorted(number for _, number, _ in told)
-    assert {total for *_, total in told} == {10}
+    (failure,) = outcome.failed
+    assert failure.source.startswith("breaks-seed1-")
+    assert "is nan" in failure.error
+    assert (outcome.jobs, outcome.done, outcome.made) == (7, 5, 5)
+    jobs = [number for what, number, _ in told if what.startswith(("training", "judging"))]
+    assert jobs == sorted(jobs)
+    assert jobs[-1] <= 7
     board = json.loads((out / "leaderboard.json").read_text())
     assert [one["name"] for one in board["tables"]] == ["small", "small without copy-move", "again"]
     small, held_out, again = board["tables"]
     assert small["cases"] == {"series": 12, "forged": 6, "authentic": 6, "patients": 3, "slices": 48}
     assert held_out["cases"]["forged"] == 3
+    assert [row["state"].partition(":")[0] for row in again["rows"]] == ["failed"]
     rows = {row["model"]: row for row in small["rows"]}
-    assert rows["breaks"]["state"].startswith("failed: ")
     assert rows["tiny"]["state"] == rows["ct-noise"]["state"] == "done"
     assert rows["tiny"]["parameters"] > 100
     assert rows["tiny"]["training_bytes"] > rows["tiny"]["judging_bytes"] > 2**26
     assert rows["ct-noise"]["training_bytes"] is None
     assert rows["ct-noise"]["refused"] == 12
-    assert [row["model"] for row in again["rows"]] == ["tiny"]
     assert len(rows["tiny"]["commands"]) == 2
     assert board["left_out"][0]["generators"] == ["copy-move"]
     with (out / "leaderboard.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 7
+        assert len(list(csv.DictReader(file))) == 5
 
 
 def test_each_job_keeps_its_command_and_what_it_took(done):
@@ -171,10 +179,10 @@ def test_each_job_keeps_its_command_and_what_it_took(done):
 
 
 def test_a_second_run_does_nothing_but_what_failed(folder, done):
-    out, outcome, _ = done
+    out, _, _ = done
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     again = benchmark.run(folder / "suite.toml", out, only=["tiny", "ct-noise"], resamples=20)
-    assert (again.jobs, again.done, again.made, again.failed) == (6, 6, 0, ())
+    assert (again.jobs, again.done, again.made, again.failed) == (5, 5, 0, ())
     changed = {path.name for path, at in before.items() if path.stat().st_mtime_ns != at}
     assert changed <= {f"leaderboard.{kind}" for kind in ("json", "md", "csv", "html")} | {
         "suite.toml",
@@ -185,20 +193,6 @@ def test_a_second_run_does_nothing_but_what_failed(folder, done):
     assert sorted({state.partition(":")[0] for state in states.values()}) == ["done", "failed", "to do"]
 
 
-def test_an_evaluation_by_weights_that_are_gone_is_made_again(folder, done, tmp_path):
-    out = tmp_path / "out"
-    shutil.copytree(done[0], out)
-    (run,) = (job.folder for job in plan_at(folder, out).jobs if job.name.startswith("tiny") and "runs" in str(job))
-    shutil.rmtree(run)
-    outcome = benchmark.run(folder / "suite.toml", out, only=["tiny"], resamples=0)
-    assert outcome.done == outcome.jobs
-
-
-def plan_at(folder: Path, out: Path) -> benchmark.Plan:
-    made = benchmark.plan(read_suite(folder / "suite.toml"), out)
-    return replace(made, chains=tuple(chain for chain in made.chains if len(chain.judgings) == 2 and chain.training))
-
-
 KILLED = """
 import sys
 from pathlib import Path
@@ -207,26 +201,29 @@ benchmark.run(Path(sys.argv[1]), Path(sys.argv[2]), resamples=0)
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what runs")
 def test_a_killed_run_leaves_nobody_at_work_and_goes_on(folder, tmp_path):
     path, out = folder / "long-suite.toml", tmp_path / "out"
     path.write_text(
         '[[data]]\nname = "small"\nmanifest = "set/manifest.csv"\npart = "calibrate"\n[[model]]\nrecipe = "long.toml"\n'
     )
-    (job, _) = benchmark.plan(read_suite(path), out).jobs
-    log = out / "jobs" / f"{job.name}.log"
-    command = [sys.executable, "-c", KILLED, str(path), str(out)]
-    with subprocess.Popen(command) as parent:
-        while not (log.exists() and "step 4" in log.read_text()):
-            assert parent.poll() is None, log.read_text()
+    training, judging = benchmark.plan(read_suite(path), out).jobs
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(path), str(out)]) as parent:
+        while not (training.folder / "last.safetensors").exists():
+            assert parent.poll() is None
         parent.kill()
-    wait_for_the_end_of(job.folder)
+    wait_for_the_end_of(training.folder)
     assert [state for _, state in benchmark.states(path, out)] == ["to do", "to do"]
-    record = job.folder / "record.jsonl"
-    steps = json.loads(record.read_text().splitlines()[-1])["step"]
-    # The same recipe, but with an end that it has nearly reached.
-    text = (folder / "long.toml").read_text()
-    assert steps >= 4
-    assert "minutes" not in text
+    assert not (training.folder / "model.json").exists(), "killed before its end"
+    # What lies there cannot be of the weights that are still to come.
+    judging.folder.mkdir()
+    (judging.folder / "outcomes.jsonl").write_text('{"schema": "of something else"}\n')
+
+    outcome = benchmark.run(path, out, resamples=0)
+    assert (outcome.done, outcome.failed) == (2, ())
+    rows = [json.loads(line) for line in (training.folder / "record.jsonl").read_text().splitlines()]
+    assert [row["from"] for row in rows if "from" in row][-1] >= 10, "it went on where it was"
+    assert rows[-1]["step"] == 300
 
 
 def wait_for_the_end_of(folder: Path) -> None:
@@ -270,12 +267,12 @@ def test_what_cannot_be_planned_is_told_before_anything_is_done(folder, tmp_path
 
 def test_a_leaking_split_is_neither_trained_on_nor_hidden(folder, tmp_path):
     listed = table.read(folder / "set")
-    last = listed.entries[-1].patient
+    known = {entry.patient: entry.part for entry in listed.entries}
+    one = next(patient for patient, part in known.items() if part == "calibrate")
     leaking = [
-        replace(entry, part="train") if entry.patient == last and entry.label == "authentic" else entry
+        replace(entry, part="train") if entry.patient == one and entry.label == "authentic" else entry
         for entry in listed.entries
     ]
-    assert any(one != other for one, other in zip(leaking, listed.entries, strict=True)) or last
     table.write(tmp_path / "leaks.csv", leaking, listed.root)
     path = tmp_path / "suite.toml"
     path.write_text(

@@ -449,7 +449,9 @@ class _Runner:
         log = self.out / "jobs" / f"{job.name}.log"
         # -P: as the installed command, it takes no module from the folder in which it is started.
         command = (sys.executable, "-P", "-m", "tamperscope", *job.words)
-        usage = self.children.run(command, log, {"OMP_NUM_THREADS": str(self.threads)})
+        # Unbuffered, so that the log can be followed.
+        environment = {"OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
+        usage = self.children.run(command, log, environment)
         if self.children.ended:
             return "interrupted"
         whole = all((job.folder / name).is_file() for name in job.files)

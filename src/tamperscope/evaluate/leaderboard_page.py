@@ -63,11 +63,15 @@ def differs(row: Mapping[str, Any]) -> Cell:
     if found is None:
         return "", ""
     said = "cannot tell" if found["differs"] is None else "yes" if found["differs"] else "no"
-    return said, "" if found["p_holm"] is None else f"p = {found['p_holm']:.3g}"
+    return said, "" if found["p_holm"] is None else f"p = {found['p_holm']:.3f}"
 
 
 def _model(row: Mapping[str, Any]) -> Cell:
     return row["model"], "Card, trained elsewhere" if row["system"] is None else row["system"]
+
+
+def _mapped(name: str, row: Mapping[str, Any]) -> Cell:
+    return ("no map", "") if row[name] is None else (_rate(row[name]), "")
 
 
 def _worst(row: Mapping[str, Any]) -> Cell:
@@ -114,8 +118,8 @@ NEEDED = (
     Column("worst generator", _worst),
 )
 WHERE_MEASURED = {
-    "pointing": Column("pointing game", partial(plain, "pointing")),
-    "pixel_f1": Column("voxel F1", partial(plain, "pixel_f1")),
+    "pointing": Column("pointing game", partial(_mapped, "pointing")),
+    "pixel_f1": Column("voxel F1", partial(_mapped, "pixel_f1")),
 }
 COSTS = (
     Column("refused", _refused),
