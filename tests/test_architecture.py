@@ -47,7 +47,14 @@ def test_importing_the_surface_loads_nothing_heavy(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["tamperscope.pipeline", "tamperscope.attacks", "tamperscope.forge_set", "tamperscope.doctor"]
+    "module",
+    [
+        "tamperscope.pipeline",
+        "tamperscope.attacks",
+        "tamperscope.forge_set",
+        "tamperscope.doctor",
+        "tamperscope.benchmark",
+    ],
 )
 def test_scanning_and_forging_load_no_torch(module):
     assert "torch" not in loaded_by(module)

@@ -11,6 +11,7 @@ carries a digest of all that makes its result: what is there and matches is done
     OUT/suite.toml        a copy
     OUT/manifests/        what is trained on and judged where a generator is left out
     OUT/leaks/            which data sets were found not to leak
+    OUT/pictures/         decoded pictures, which all trainings share
     OUT/runs/JOB/         a training, see `train.baseline`
     OUT/evaluations/JOB/  an evaluation, see `evaluate.evaluation`
     OUT/jobs/JOB.json     its command and what it took; JOB.log what it printed
@@ -246,9 +247,10 @@ def _training(split: Split, model: Model, seed: int, out: Path) -> Job:
     stem = f"{_slug(model.recipe.name if model.recipe else model.name)}-seed{seed}"
     name = f"{stem}-{_digest(tree, seed, split.lessons)}"
     folder = out / "runs" / name
-    words = ("train", str(model.path), "--data", str(split.train), "--seed", str(seed))
-    # The plan has looked for leaks, once for all models.
-    return Job(name, folder, (*words, "--out", str(folder), "--allow-leaks"), (MODEL,))
+    words: tuple[str, ...] = ("train", str(model.path), "--data", str(split.train), "--seed", str(seed))
+    # `run` has looked for leaks, once for all models.
+    words = (*words, "--out", str(folder), "--cache", str(out / "pictures"), "--allow-leaks")
+    return Job(name, folder, words, (MODEL,))
 
 
 def _identity(entries: Iterable[Entry]) -> str:
