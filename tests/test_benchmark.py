@@ -108,6 +108,26 @@ def test_a_training_serves_every_data_set_that_is_learned_from_alike(folder):
     assert len(card.jobs) == 2, "a Card is not judged again by what it has been judged by"
 
 
+def test_several_manifests_are_judged_as_one(folder, tmp_path):
+    listed = table.read(folder / "set")
+    sides = [[one for one in listed.entries if (one.label == "forged") == forged] for forged in (True, False)]
+    for name, entries in zip("ab", sides, strict=True):
+        (tmp_path / name).mkdir()
+        table.write(tmp_path / name / "manifest.csv", entries, listed.root)
+    path = tmp_path / "suite.toml"
+    path.write_text(
+        '[[data]]\nname = "both"\nmanifest = ["a/manifest.csv", "b"]\npart = "calibrate"\n'
+        '[[model]]\ncard = "ct-noise"\n'
+    )
+    made = benchmark.plan(read_suite(path), tmp_path / "out")
+    (judging,) = made.jobs
+    assert judging.words[judging.words.index("--data") + 1] == str(tmp_path / "out" / "manifests" / "both-joined.csv")
+    benchmark.prepare(made, path)
+    joined = table.read(tmp_path / "out" / "manifests" / "both-joined.csv")
+    assert sorted(one.sha256 for one in joined.entries) == sorted(one.sha256 for one in listed.entries)
+    assert all(one.mask.is_file() for one in joined.entries if one.label == "forged")
+
+
 def test_the_name_of_a_job_depends_on_content_and_not_on_places(folder, tmp_path):
     for name in ("tiny.toml", "breaks.toml", "suite.toml"):
         shutil.copy(folder / name, tmp_path / name)
@@ -128,7 +148,7 @@ def test_the_name_of_a_job_depends_on_content_and_not_on_places(folder, tmp_path
 def test_what_a_generator_left_out_leaves(folder, done):
     without, only = (
         table.read(done[0] / "manifests" / name).entries
-        for name in ("small-without-copy-move.csv", "small-only-copy-move-0.csv")
+        for name in ("small-without-copy-move.csv", "small-only-copy-move.csv")
     )
     whole = table.read(folder / "set").entries
     assert {entry.generator for entry in without} == {"", "inpaint"}
@@ -187,7 +207,7 @@ def test_a_second_run_does_nothing_but_what_failed(folder, done):
     assert changed <= {f"leaderboard.{kind}" for kind in ("json", "md", "csv", "html")} | {
         "suite.toml",
         "small-without-copy-move.csv",
-        "small-only-copy-move-0.csv",
+        "small-only-copy-move.csv",
     }
     states = dict(benchmark.states(folder / "suite.toml", out))
     assert sorted({state.partition(":")[0] for state in states.values()}) == ["done", "failed", "to do"]

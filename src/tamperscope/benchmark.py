@@ -64,7 +64,8 @@ class Split:
     data: Data
     left_out: str | None
     """The generator that is held out; None for the data set as it is."""
-    judged: tuple[Path, ...]
+    judged: Path
+    """A manifest of the suite, or a derived one."""
     train: Path | None
     cases: str
     """Digest of what is judged."""
@@ -159,19 +160,19 @@ def plan(suite: Suite, out: Path, threads: int = 1) -> Plan:
 
 def _splits(data: Data, made: Plan) -> Iterator[Split]:
     """The data set as it is, and once more for every generator that is left out."""
-    judged = [_manifest(path, made) for path in data.manifests]
-    every = selected([entry for one in judged for entry in one.entries], data.part)
+    judged = _joined([_manifest(path, made) for path in data.manifests])
+    every = selected(judged.entries, data.part)
     taught = None if data.train is None else _manifest(data.train, made)
     lessons = () if taught is None else taught.entries
-    yield Split(data, None, data.manifests, data.train, _identity(every), _identity(_learned(lessons)))
+    alone = len(data.manifests) == 1
+    whole = data.manifests[0] if alone else _derived(data, judged, "joined", lambda _: True, made)
+    yield Split(data, None, whole, data.train, _identity(every), _identity(_learned(lessons)))
     known = sorted({entry.generator for entry in every} - {""})
     for name in data.leave_out:
         if name not in known:
             where = f"the data set {data.name}" if data.part is None else f"the part {data.part} of {data.name}"
             raise UsageError(f"{where} has no forgery by {name!r}", hint=f"there are {', '.join(known) or 'none'}")
-        only = tuple(
-            _derived(data, one, f"only-{name}-{n}", partial(_only, name), made) for n, one in enumerate(judged)
-        )
+        only = _derived(data, judged, f"only-{name}", partial(_only, name), made)
         rest = None if taught is None else _derived(data, taught, f"without-{name}", partial(_without, name), made)
         yield Split(
             data,
@@ -190,6 +191,18 @@ def _manifest(path: Path, made: Plan) -> table.Manifest:
         whole = all(entry.sha256 for entry in found.entries)
         made.manifests[path] = found if whole else replace(found, entries=digested(found.entries))
     return made.manifests[path]
+
+
+def _joined(listed: Sequence[table.Manifest]) -> table.Manifest:
+    """Several manifests as one, below the folder that holds the images of all."""
+    if len(listed) == 1:
+        return listed[0]
+    entries = [
+        replace(entry, path=entry.path.resolve(), mask=None if entry.mask is None else entry.mask.resolve())
+        for one in listed
+        for entry in one.entries
+    ]
+    return table.Manifest(tuple(entries), Path(os.path.commonpath([one.root.resolve() for one in listed])))
 
 
 def _derived(data: Data, source: table.Manifest, name: str, kept: Callable[[Entry], bool], made: Plan) -> Path:
@@ -233,7 +246,7 @@ def _judging(split: Split, model: Model, seed: int | None, training: Job | None,
     name = f"{_slug(split.name)}-{_slug(label)}-{_digest(made_by, split.cases, split.data.part)}"
     weighed = model.called if training is None else str(training.folder)
     folder = out / "evaluations" / name
-    words = ["evaluate", "--model", weighed, *(word for path in split.judged for word in ("--data", str(path)))]
+    words = ["evaluate", "--model", weighed, "--data", str(split.judged)]
     words += [] if split.data.part is None else ["--part", split.data.part]
     words += ["--out", str(folder), "--examples", "0", "--threads", str(threads)]
     return Job(name, folder, tuple(words), (ROWS, leaderboard.FIGURES, HTML))
@@ -333,7 +346,7 @@ def run(
     names = chosen(suite, only)
     threads = threads_of_each(jobs)
     made = plan(suite, out, threads)
-    _prepare(made, suite_path)
+    prepare(made, suite_path)
     chains = [chain for chain in (_of(chain, names) for chain in made.chains) if chain.judgings]
     pending = [chain for chain in chains if any(state(job, out) != "done" for job in chain.jobs)]
     leaking = _leaking(made, pending, tick)
@@ -361,8 +374,12 @@ def threads_of_each(jobs: int) -> int:
     return int(stated) if stated.isdecimal() and int(stated) > 0 else max(1, weights.available_cores() // jobs)
 
 
-def _prepare(made: Plan, suite_path: Path) -> None:
-    """A folder that is empty, or that another run began, gets the suite and the derived manifests."""
+def prepare(made: Plan, suite_path: Path) -> None:
+    """A folder that is empty, or that another run began, gets the suite and the derived manifests.
+
+    Raises:
+        UsageError: the folder holds something else, or cannot be written.
+    """
     out = made.out
     try:
         strange = out.exists() and not (out / SUITE).is_file() and any(out.iterdir())
