@@ -169,7 +169,7 @@ def checked(recipe: Recipe, *, allow_leaks: bool = False, tick: Tick | None = No
     entries = digested(table.read(recipe.manifest).entries, tick)
     leaks.check(entries, allow_leaks=allow_leaks, pixels=False)
     lesson(entries, "cpu", None)
-    leaks.check(entries, allow_leaks=allow_leaks, tick=tick)
+    leaks.check(entries, allow_leaks=allow_leaks, pixels=not allow_leaks, tick=tick)
     return entries
 
 
