@@ -85,6 +85,8 @@ def test_the_shipped_recipes_are_right():
 
 
 NAMED = {
+    "alheeti",
+    "cascade",
     "cnn",
     "densenet121",
     "densenet201",

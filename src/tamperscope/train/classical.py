@@ -30,7 +30,8 @@ ROWS = "rows"
 def fitted(net: Rows, rows: FloatArray, labels: NDArray[np.int8], seed: int) -> Any:
     """A scikit-learn classifier or pipeline, fitted to rows float32 (N, F); both classes weigh alike."""
     made = _svm(net, rows.shape, seed) if isinstance(net, Svm) else _trees(net, seed)
-    return made.fit(rows, labels)
+    with np.errstate(invalid="ignore", divide="ignore"):  # rows that are all alike explain 0 of a variance of 0
+        return made.fit(rows, labels)
 
 
 def scores(made: Any, rows: FloatArray) -> NDArray[np.float64]:
@@ -137,8 +138,8 @@ def _machine(pipeline: Any, output: str) -> tuple[list[NodeProto], list[TensorPr
     values |= {"weight": weight.T, "offset": machine.intercept_[None]}
     nodes += [
         _node("MatMul", [last, "weight"], "weighed"),
-        _node("Add", ["weighed", "offset"], "decision"),
-        _node("Cast", ["decision"], output, to=TensorProto.FLOAT),
+        _node("Add", ["weighed", "offset"], "sum"),
+        _node("Cast", ["sum"], output, to=TensorProto.FLOAT),
     ]
     before, tensors = list[NodeProto](), list[TensorProto]()
     for name, value in values.items():

@@ -121,6 +121,59 @@ class ClassicalInput:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureNet:
+    """See `models.feature_net`."""
+
+    hidden: tuple[int, int, int] = field(default=(64, 32, 16), metadata=COUNT)
+    dropout: float = field(default=0.2, metadata=SHARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """See `train.systems.cascade`: a network on windows, and support vectors on its map of a slice."""
+
+    width: int = field(default=16, metadata={"least": 4, "most": 256})
+    """Channels of the first layer; see `models.window_net`."""
+    channel_attention: bool = True
+    spatial_attention: bool = True
+    dropout: float = field(default=0.3, metadata=SHARE)
+    windows: int = field(default=8, metadata=COUNT)
+    """Windows that a slice teaches the network with, of each kind."""
+    slices: int = field(default=2, metadata=COUNT)
+    """Slices of each label whose maps a series teaches the support vectors with."""
+    components: int = field(default=256, metadata=COUNT)
+    """Principal components of a map's matrices, fewer where there are fewer."""
+    penalty: float = field(default=1.0, metadata=ABOVE_0)
+    """C of the support vectors."""
+    most: int = field(default=20000, metadata={"least": 2})
+    """Slices that teach the support vectors at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeInput:
+    """Slices as 8-bit pictures, pixel by pixel, and the map that is made of them."""
+
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
+    stride: int = field(default=4, metadata={"least": 1, "most": 32})
+    """Pixels from one window to the next."""
+    levels: int = field(default=100, metadata={"least": 2, "most": 256})
+    """Of the map, for its co-occurrence matrices."""
+
+    def __post_init__(self) -> None:
+        _window(self.window_hu)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeInput:
+    """Slices as 8-bit pictures, pixel by pixel."""
+
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
+
+    def __post_init__(self) -> None:
+        _window(self.window_hu)
+
+
+@dataclass(frozen=True, slots=True)
 class PictureInput:
     """Slices as pictures; see `pictures.PictureSpec`."""
 
@@ -161,4 +214,6 @@ SYSTEMS: Mapping[str, Options] = {
     "svm": Options(Svm, ClassicalInput),
     "forest": Options(Forest, ClassicalInput),
     "tree": Options(Tree, ClassicalInput),
+    "feature-net": Options(FeatureNet, NativeInput),
+    "cascade": Options(Cascade, CascadeInput),
 }

@@ -30,6 +30,8 @@ class Regions:
 
     side: int
     window_hu: tuple[float, float]
+    each: int = 1
+    """Regions a slice and kind."""
     authentic: list[Grey] = field(default_factory=list)
     forged: list[Grey] = field(default_factory=list)
     series: dict[str, int] = field(default_factory=lambda: {"authentic_series": 0, "forged_series": 0})
@@ -42,11 +44,14 @@ class Regions:
 
     def add(self, case: Case, places: Sequence[Place], *, forged: bool) -> None:
         """Cut the regions round these places of a case."""
-        planes = list(pictures.planes(case.volume)) if places else []
-        for k, row, column in places:
-            shown = pictures.native(planes[k], case.volume.modality, self.window_hu)
-            crop = around(shown, row, column, self.side).copy()
-            (self.forged if forged else self.authentic).append(crop)
+        wanted = {k for k, _, _ in places}
+        shown = {
+            k: pictures.native(plane, case.volume.modality, self.window_hu)
+            for k, plane in enumerate(pictures.planes(case.volume))
+            if k in wanted
+        }
+        kept = self.forged if forged else self.authentic
+        kept += [around(shown[k], row, column, self.side).copy() for k, row, column in places]
 
     def count(self, case: Case) -> None:
         """Note that a series was read."""
@@ -56,18 +61,21 @@ class Regions:
 
 def load(
     groups: Sequence[Group],
+    part: str,
     regions: Regions,
     rng: np.random.Generator,
     tick: Tick | None = None,
     most: int | None = None,
 ) -> Regions:
-    """Fill ``regions`` from the series of the part train.
+    """Fill ``regions`` from the series of a part.
 
-    A forged slice gives one round a changed voxel that is drawn, and its twin one of the same place. Every slice of an
-    authentic series gives one of a place in the body that is drawn too, since all of the body is looked at later.
+    A forged slice gives ``regions.each`` round changed voxels that are drawn, and its twin those of the same places.
+    Every slice of an authentic series gives as many of places in the body that are drawn too, since all of the body is
+    looked at later.
 
     Args:
-        groups: the series, see `slices.grouped`.
+        groups: the series of the part, see `slices.grouped`.
+        part: what messages call it.
         regions: what is filled.
         rng: draws the places.
         tick: told of progress, if given.
@@ -82,24 +90,24 @@ def load(
         pristine = list[Case]()
         for group in sorted(patient, key=lambda group: group[0].label == "forged"):
             if tick is not None:
-                tick("reading the part train", sum(regions.series.values()), len(groups))
+                tick(f"reading the part {part}", sum(regions.series.values()), len(groups))
             case = cases.opened(group)
             regions.count(case)
             if case.forged:
                 _changed(case, pristine, regions, rng)
             else:
                 pristine.append(case)
-                regions.add(case, list(_anywhere(case, rng)), forged=False)
+                regions.add(case, list(_anywhere(case, regions.each, rng)), forged=False)
     if not regions.forged:
         raise InputError(
-            "no forged series of the part train says where it was changed",
+            f"no forged series of the part {part} says where it was changed",
             hint=f"give masks of {CHANGED_VOXELS} voxels a slice or more, or places; or look at pixels",
         )
     return regions
 
 
-def changed_places(case: Case, rng: np.random.Generator) -> Iterator[Place]:
-    """A changed voxel of each forged slice, drawn; the stated places where nobody says which voxels those are."""
+def changed_places(case: Case, each: int, rng: np.random.Generator) -> Iterator[Place]:
+    """Changed voxels of each forged slice, drawn; the stated places where nobody says which voxels those are."""
     depth, height, width = case.volume.shape
     if case.mask is None:
         within = (place for place in case.places if place[0] in range(depth))
@@ -108,22 +116,22 @@ def changed_places(case: Case, rng: np.random.Generator) -> Iterator[Place]:
     for k, changed in enumerate(case.mask):
         at = np.flatnonzero(changed)
         if len(at) >= CHANGED_VOXELS:
-            yield (k, *divmod(int(rng.choice(at)), width))
+            yield from ((k, *divmod(int(one), width)) for one in rng.choice(at, each))
 
 
 def _changed(case: Case, pristine: Sequence[Case], regions: Regions, rng: np.random.Generator) -> None:
-    places = list(changed_places(case, rng))
+    places = list(changed_places(case, regions.each, rng))
     regions.add(case, places, forged=True)
     twin = twin_of(case, pristine)
     if twin is not None:
         regions.add(twin, places, forged=False)
 
 
-def _anywhere(case: Case, rng: np.random.Generator) -> Iterator[Place]:
-    """A place in the body of each slice, drawn."""
+def _anywhere(case: Case, each: int, rng: np.random.Generator) -> Iterator[Place]:
+    """Places in the body of each slice, drawn."""
     for k, plane in enumerate(pictures.planes(case.volume)):
         at = np.flatnonzero(inside(plane, case.volume.modality))
-        yield (k, *divmod(int(rng.choice(at)), plane.shape[1]))
+        yield from ((k, *divmod(int(one), plane.shape[1])) for one in rng.choice(at, each))
 
 
 def _patients(groups: Sequence[Group]) -> list[list[Group]]:

@@ -5,8 +5,9 @@ entries of a part ─ by_series ─ opened ─▶ a picture a slice (uint8) and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -65,21 +66,44 @@ def load(
 
 
 def _load(groups: Sequence[cases.Group], part: str, spec: PictureSpec, tick: Tick | None, most: int | None) -> Slices:
-    found = list[Shown]()
+    return Slices(tuple(read(groups, part, lambda case: shown(case, spec), tick, most)))
+
+
+class Labelled(Protocol):
+    """A series as a system sees it."""
+
+    @property
+    def labels(self) -> Labels:
+        """What each slice (D) teaches; see `labels`."""
+        ...
+
+
+One = TypeVar("One", bound=Labelled)
+
+
+def read(
+    groups: Sequence[cases.Group], part: str, make: Callable[[Case], One], tick: Tick | None, most: int | None
+) -> list[One]:
+    """Open every series of a part and ``make`` of it what a system learns from. Takes and raises what `load` does."""
+    found = list[One]()
     for label, name in ((AUTHENTIC, "authentic"), (FORGED, "forged")):
         before = len(found)
         for group in labelled(groups, name):
-            if most is not None and len(found) - before >= most and Slices(tuple(found)).of(label):
+            if most is not None and len(found) - before >= most and _has(found, label):
                 break
             if tick is not None:
                 tick(f"reading the part {part}", len(found), len(groups))
-            found.append(shown(cases.opened(group), spec))
-        if not Slices(tuple(found)).of(label):
+            found.append(make(cases.opened(group)))
+        if not _has(found, label):
             raise InputError(
                 f"the part {part} holds no {name} slice in {len(found)} series",
                 hint=f"a slice is forged from {CHANGED_VOXELS} changed voxels of its mask on; give series with masks",
             )
-    return Slices(tuple(found))
+    return found
+
+
+def _has(found: Sequence[Labelled], label: int) -> bool:
+    return any((one.labels == label).any() for one in found)
 
 
 def grouped(entries: Iterable[Entry], part: str) -> list[cases.Group]:

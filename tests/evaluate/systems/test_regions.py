@@ -50,7 +50,7 @@ def test_outside_of_the_body_nothing_is_suspicious():
 
 def test_a_region_lies_round_its_cell():
     shown = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
-    found = tiles(shown, SIDE)
+    found = tiles(shown, SIDE, 8)
     assert found.shape == (5, 7, SIDE, SIDE)
     for row, column in ((1, 1), (2, 3)):
         assert np.array_equal(found[row, column], around(shown, 8 * row + 4, 8 * column + 4, SIDE))

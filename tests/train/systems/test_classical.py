@@ -157,7 +157,7 @@ def test_the_same_seed_learns_the_same_from_regions(listed):
 
 def test_regions_lie_where_a_forgery_and_its_twin_differ(listed):
     groups = lesson_of(listed).taught
-    cut = regions.load(groups, regions.Regions(SIDE, (-1000.0, 400.0)), np.random.default_rng(0))
+    cut = regions.load(groups, "train", regions.Regions(SIDE, (-1000.0, 400.0)), np.random.default_rng(0))
     forged_slices = cut.counts["forged_regions"]
     assert cut.counts == {
         "authentic_series": 4,
@@ -176,12 +176,12 @@ def test_regions_lie_where_a_forgery_and_its_twin_differ(listed):
 def test_places_are_changed_voxels_or_what_is_stated(listed):
     groups = lesson_of(listed).taught
     case = cases.opened(next(group for group in groups if group[0].label == "forged"))
-    drawn = list(regions.changed_places(case, np.random.default_rng(0)))
+    drawn = list(regions.changed_places(case, 1, np.random.default_rng(0)))
     assert drawn
     assert all(case.mask[place] for place in drawn)
     stated = replace(case, mask=None, places=((0, 500, -3), (9, 1, 1)))
-    assert list(regions.changed_places(stated, np.random.default_rng(0))) == [(0, 95, 0)]
-    assert list(regions.changed_places(replace(stated, places=()), np.random.default_rng(0))) == []
+    assert list(regions.changed_places(stated, 1, np.random.default_rng(0))) == [(0, 95, 0)]
+    assert list(regions.changed_places(replace(stated, places=()), 1, np.random.default_rng(0))) == []
 
 
 def test_without_a_word_of_where_regions_are_refused(listed, monkeypatch):

@@ -14,7 +14,7 @@ from tamperscope.errors import WeightsError
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems.system import Answer
 from tamperscope.pictures import Grey, PictureSpec
-from tamperscope.records import JSON, Volume
+from tamperscope.records import JSON, FloatArray, Volume
 
 NETWORK = "model.onnx"
 INPUT, OUTPUT = "pictures", "logits"
@@ -53,8 +53,8 @@ class Pictures:
         return logits(self.networks, shown)
 
 
-def logits(networks: Networks, shown: Iterable[Grey], batch: int = BATCH) -> tuple[float, ...]:
-    """What the network answers to each picture (side, side), of which it sees ``batch`` at once.
+def logits(networks: Networks, shown: Iterable[Grey], batch: int = BATCH, name: str = NETWORK) -> tuple[float, ...]:
+    """What the network in file ``name`` answers to each picture (side, side), of which it sees ``batch`` at once.
 
     Raises:
         WeightsError: the network gives something else than a number a picture.
@@ -63,11 +63,19 @@ def logits(networks: Networks, shown: Iterable[Grey], batch: int = BATCH) -> tup
     stream = iter(shown)
     while some := tuple(islice(stream, batch)):
         seen = pictures.unit(np.stack(some))
-        answer = networks.run(NETWORK, {INPUT: seen}, OUTPUT)
-        if answer.size != len(seen):
-            raise WeightsError(
-                f"{NETWORK} gave {answer.size} numbers for {len(seen)} pictures",
-                hint="it gives one logit a picture: train the model again",
-            )
-        found += [float(logit) for logit in answer.reshape(-1)]
+        found += one_each(networks.run(name, {INPUT: seen}, OUTPUT), len(seen), name)
     return tuple(found)
+
+
+def one_each(answer: FloatArray, count: int, name: str = NETWORK) -> list[float]:
+    """The numbers (count, 1) that a network gave.
+
+    Raises:
+        WeightsError: there are more or fewer.
+    """
+    if answer.size != count:
+        raise WeightsError(
+            f"{name} gave {answer.size} numbers for {count} pictures",
+            hint="it gives one logit a picture: train the model again",
+        )
+    return [float(logit) for logit in answer.reshape(-1)]

@@ -56,8 +56,9 @@ class Regions:
 
     def coarse(self, plane: FloatArray, modality: str) -> FloatArray:
         """The score of each cell (h, w) of a slice (H, W), `places.FLOOR` where there is no body."""
-        cells = held(inside(plane, modality), self.side // 2)
-        seen = tiles(pictures.native(plane, modality, self.window_hu), self.side)[cells]
+        stride = self.side // 2
+        cells = held(inside(plane, modality), stride)
+        seen = tiles(pictures.native(plane, modality, self.window_hu), self.side, stride)[cells]
         found = np.full(cells.shape, places.FLOOR, dtype=np.float32)
         found[cells] = logits(self.networks, seen, BATCH)
         return found
@@ -77,10 +78,10 @@ def held(mask: MaskArray, stride: int) -> MaskArray:
     return np.asarray(whole.reshape(height, stride, width, stride).any(axis=(1, 3)))
 
 
-def tiles(shown: Grey, side: int) -> Grey:
-    """The region round each cell of half a region a side, (h, w, side, side); beyond the rim its pixels go on."""
-    stride, rim = side // 2, side // 4
-    whole = np.pad(shown, [(rim, rim + -length % stride) for length in shown.shape], mode="edge")
+def tiles(shown: Grey, side: int, stride: int) -> Grey:
+    """The region round each cell of ``stride`` pixels, (h, w, side, side); beyond the rim its pixels go on."""
+    rim = (side - stride) // 2
+    whole = np.pad(shown, [(rim, side - stride - rim + -length % stride) for length in shown.shape], mode="edge")
     return sliding_window_view(whole, (side, side))[::stride, ::stride]
 
 

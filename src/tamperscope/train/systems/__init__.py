@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tamperscope.train.recipe import Recipe
+from tamperscope.train.systems.cascade import CascadeStudent
 from tamperscope.train.systems.classical import ClassicalStudent
+from tamperscope.train.systems.features import FeatureStudent
 from tamperscope.train.systems.pictures import PictureStudent
 from tamperscope.train.systems.student import Lesson, Model, Student
 
@@ -19,6 +21,8 @@ STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
     "svm": ClassicalStudent.of,
     "forest": ClassicalStudent.of,
     "tree": ClassicalStudent.of,
+    "feature-net": FeatureStudent.of,
+    "cascade": CascadeStudent.of,
 }
 """One for each of `options.SYSTEMS`."""
 

@@ -50,7 +50,7 @@ class ClassicalStudent:
         rng = np.random.default_rng(recipe.train.seed)
         if recipe.input.look == "regions":
             cut = regions.Regions(recipe.input.side, recipe.input.window_hu)
-            cut = regions.load(lesson.taught, cut, rng, lesson.tick, lesson.most)
+            cut = regions.load(lesson.taught, "train", cut, rng, lesson.tick, lesson.most)
             return cls(recipe, lesson, *_rows(cut.authentic, cut.forged, recipe, rng), cut.counts, cut.modalities)
         read = slices.load(lesson.taught, "train", spec_of(recipe), lesson.tick, lesson.most, lesson.cache)
         authentic, forged = ([read.series[n].pictures[k] for n, k in read.of(one)] for one in (AUTHENTIC, FORGED))
