@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,14 @@ from safetensors.torch import save_file
 import tamperscope
 from tamperscope.datasets import leaks, table
 from tamperscope.datasets.manifest import Entry, Tick, digest, digested
-from tamperscope.errors import UnreadableError, UsageError
+from tamperscope.errors import MissingExtraError, UnreadableError, UsageError
 from tamperscope.evaluate.baseline import MODEL, Baseline, PlattCurve
 from tamperscope.records import JSON
 from tamperscope.report.files import save
 from tamperscope.train import slices
 from tamperscope.train.augment import contact_sheet
 from tamperscope.train.classifier import Classifier
+from tamperscope.train.options import SYSTEMS
 from tamperscope.train.recipe import Recipe
 from tamperscope.train.run import Budget, Progress, fit
 from tamperscope.train.systems import Lesson, student
@@ -162,10 +164,14 @@ def checked(recipe: Recipe, *, allow_leaks: bool = False, tick: Tick | None = No
 
     Raises:
         UsageError: the recipe names no manifest.
+        MissingExtraError: the system needs a package that is not installed.
         InputError: the manifest cannot be read, leaks, or lacks a class in a part.
     """
     if recipe.manifest is None:
         raise UsageError(f"the recipe {recipe.name} names no manifest", hint="add [data] manifest, or say --data")
+    needs = SYSTEMS[recipe.system].needs
+    if needs is not None and find_spec(needs[0]) is None:
+        raise MissingExtraError(*needs)
     entries = digested(table.read(recipe.manifest).entries, tick)
     leaks.check(entries, allow_leaks=allow_leaks, pixels=False)
     lesson(entries, "cpu", None)

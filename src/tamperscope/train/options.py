@@ -55,6 +55,42 @@ class PatchNet:
     dropout: float = field(default=0.1, metadata=SHARE)
 
 
+YOLOS: Mapping[str, tuple[str, str]] = {
+    "yolov3": ("v3/yolov3.yaml", ""),
+    "yolov5nu": ("v5/yolov5.yaml", "n"),
+    "yolov5su": ("v5/yolov5.yaml", "s"),
+    "yolov8x": ("v8/yolov8.yaml", "x"),
+}
+"""The table of each in the library, and its size there. All have the head without anchor boxes ("u")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Yolo:
+    """See `systems.yolo`."""
+
+    model: str
+    width: float = field(default=1.0, metadata=ABOVE_0)
+    """Multiplies the channels of the model."""
+    depth: float = field(default=1.0, metadata=ABOVE_0)
+    """Multiplies its layers."""
+    pretrained: Path | None = None
+    """The state of the library's network as safetensors; from scratch if None."""
+
+    def __post_init__(self) -> None:
+        if self.model not in YOLOS:
+            raise UsageError(f"model = {self.model!r}", hint=f"the models are {', '.join(YOLOS)}")
+
+    @property
+    def table(self) -> str:
+        """The file in the library that says how its layers follow each other."""
+        return YOLOS[self.model][0]
+
+    @property
+    def size(self) -> str:
+        """The letter of its scale there, if there are several."""
+        return YOLOS[self.model][1]
+
+
 @dataclass(frozen=True, slots=True)
 class OwnNet:
     """A network of the user's: ``build`` is called with ``side`` and gives one that takes pictures to logits."""
@@ -204,6 +240,8 @@ class Options(NamedTuple):
     input: type
     augmented: bool = False
     """Whether [augment] says something to it."""
+    needs: tuple[str, str] | None = None
+    """A package beyond the extra "train", and the extra that brings it."""
 
 
 SYSTEMS: Mapping[str, Options] = {
@@ -216,4 +254,5 @@ SYSTEMS: Mapping[str, Options] = {
     "tree": Options(Tree, ClassicalInput),
     "feature-net": Options(FeatureNet, NativeInput),
     "cascade": Options(Cascade, CascadeInput),
+    "yolo": Options(Yolo, PictureInput, augmented=True, needs=("ultralytics", "yolo")),
 }

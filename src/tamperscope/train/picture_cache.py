@@ -23,7 +23,7 @@ from tamperscope.pictures import Grey, PictureSpec
 from tamperscope.records import FloatArray
 from tamperscope.report.files import replacing
 
-VERSION = 1
+VERSION = 2
 """Of the files in the folder: another one does not find them."""
 AUTHENTIC, FORGED, UNSURE = 0, 1, -1
 Labels = NDArray[np.int8]
@@ -40,6 +40,8 @@ class Shown:
     """A picture (side, side) a slice."""
     labels: Labels
     """(D): `FORGED`, `AUTHENTIC`, or `UNSURE` for a slice that teaches nothing."""
+    boxes: tuple[FloatArray, ...] = ()
+    """For each slice float32 (M, 4): where it was changed, see `boxes.around`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +109,8 @@ def _packed(slices: Slices) -> dict[str, Any]:
     return {
         "pictures": np.concatenate([np.stack(one.pictures) for one in series]),
         "labels": np.concatenate([one.labels for one in series]),
+        "boxes": np.concatenate([box for one in series for box in one.boxes]),
+        "places": np.array([len(box) for one in series for box in one.boxes]),
         "depths": np.array([len(one.labels) for one in series]),
         "forged": np.array([one.forged for one in series]),
         "names": np.array([one.name for one in series]),
@@ -116,11 +120,12 @@ def _packed(slices: Slices) -> dict[str, Any]:
 
 def _unpacked(stored: np.lib.npyio.NpzFile) -> Slices:
     borders = np.cumsum(stored["depths"])[:-1]
-    seen, labels = (np.split(stored[name], borders) for name in ("pictures", "labels"))
+    seen, labels, places = (np.split(stored[name], borders) for name in ("pictures", "labels", "places"))
+    every = iter(np.split(stored["boxes"], np.cumsum(stored["places"])[:-1]))
     about = zip(stored["names"], stored["forged"], stored["modalities"], strict=True)
     return Slices(
         tuple(
-            Shown(str(name), bool(forged), str(modality), tuple(each), truths)
-            for (name, forged, modality), each, truths in zip(about, seen, labels, strict=True)
+            Shown(str(name), bool(forged), str(modality), tuple(each), truths, tuple(next(every) for _ in counts))
+            for (name, forged, modality), each, truths, counts in zip(about, seen, labels, places, strict=True)
         )
     )

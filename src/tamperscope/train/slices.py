@@ -6,10 +6,12 @@ entries of a part ─ by_series ─ opened ─▶ a picture a slice (uint8) and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tamperscope import pictures
 from tamperscope.datasets import cases
@@ -19,7 +21,7 @@ from tamperscope.errors import InputError
 from tamperscope.evaluate.outcomes import CHANGED_VOXELS
 from tamperscope.pictures import PictureSpec
 from tamperscope.records import FloatArray
-from tamperscope.train import picture_cache
+from tamperscope.train import boxes, picture_cache
 from tamperscope.train.augment import Augmentation
 from tamperscope.train.picture_cache import AUTHENTIC, FORGED, UNSURE, Labels, Shown, Slices
 
@@ -33,10 +35,45 @@ class Batches:
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray]:
         """Pictures, float32 (count, 1, side, side), and labels, float32 (count, 1), of which half are 1."""
-        labels = rng.permutation(np.arange(count) % 2)
-        chosen = [self._places[label][rng.integers(len(self._places[label]))] for label in labels]
-        seen = self.slices.unit(chosen)
+        labels, places = self.choose(rng, count)
+        seen = self.slices.unit(places)
         return np.stack([self.augmentation.apply(one, rng) for one in seen]), labels.astype(np.float32)[:, None]
+
+    def choose(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int_], list[tuple[int, int]]]:
+        """Labels (count), half of them 1, and a place for each."""
+        labels = rng.permutation(np.arange(count) % 2)
+        return labels, [self._places[label][rng.integers(len(self._places[label]))] for label in labels]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A batch with boxes."""
+
+    pictures: FloatArray
+    """float32 (N, 1, side, side) of 0 to 1."""
+    boxes: FloatArray
+    """float32 (M, 4), those of all pictures one after the other; see `boxes.around`."""
+    owners: NDArray[np.int64]
+    """(M): the picture that each box lies in."""
+
+
+class BoxBatches(Batches):
+    """Draws slices with their boxes; a mirrored picture has mirrored boxes."""
+
+    def __init__(self, slices: Slices, augmentation: Augmentation) -> None:
+        super().__init__(slices, replace(augmentation, flips=False))
+        self._flips = augmentation.flips
+
+    def drawn(self, rng: np.random.Generator, count: int) -> Drawn:
+        """A batch of ``count`` pictures, half of which have boxes."""
+        _, places = self.choose(rng, count)
+        seen, found = list(self.slices.unit(places)), [self.slices.series[number].boxes[k] for number, k in places]
+        if self._flips:
+            turns = rng.integers(0, 2, (count, 2)).astype(bool)
+            seen = [one[:, :: -1 if down else 1, :: -1 if across else 1] for one, (across, down) in zip(seen, turns, strict=True)]
+            found = [boxes.mirrored(one, *turn) for one, turn in zip(found, turns, strict=True)]
+        pictures = np.stack([self.augmentation.apply(one, rng) for one in seen])
+        return Drawn(pictures, np.concatenate(found), np.repeat(np.arange(count), [len(one) for one in found]))
 
 
 def load(
@@ -136,7 +173,7 @@ def shown(case: Case, spec: PictureSpec) -> Shown:
     """A series as pictures."""
     modality = case.volume.modality
     made = tuple(pictures.grey(plane, modality, spec) for plane in pictures.planes(case.volume))
-    return Shown(case.name, case.forged, modality, made, labels(case))
+    return Shown(case.name, case.forged, modality, made, labels(case), boxes.of(case))
 
 
 def labels(case: Case) -> Labels:

@@ -7,15 +7,17 @@ from typing import Any
 
 from tamperscope.errors import WeightsError
 from tamperscope.evaluate.networks import Networks
+from tamperscope.evaluate.systems.boxes import Boxes
 from tamperscope.evaluate.systems.cascade import Cascade
 from tamperscope.evaluate.systems.features import Features
 from tamperscope.evaluate.systems.pictures import Pictures
 from tamperscope.evaluate.systems.regions import Regions
 from tamperscope.evaluate.systems.system import Answer, System
 
-__all__ = ["Answer", "Cascade", "Features", "Pictures", "Regions", "System", "made"]
+__all__ = ["Answer", "Boxes", "Cascade", "Features", "Pictures", "Regions", "System", "made"]
 
 LOOKS: Mapping[str, Callable[[Mapping[str, Any], Networks], System]] = {
+    Boxes.look: Boxes.of,
     Pictures.look: Pictures.of,
     Regions.look: Regions.of,
     Features.look: Features.of,

@@ -10,6 +10,7 @@ from tamperscope.train.systems.classical import ClassicalStudent
 from tamperscope.train.systems.features import FeatureStudent
 from tamperscope.train.systems.pictures import PictureStudent
 from tamperscope.train.systems.student import Lesson, Model, Student
+from tamperscope.train.systems.yolo import YoloStudent
 
 __all__ = ["Lesson", "Model", "Student", "student"]
 
@@ -23,6 +24,7 @@ STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
     "tree": ClassicalStudent.of,
     "feature-net": FeatureStudent.of,
     "cascade": CascadeStudent.of,
+    "yolo": YoloStudent.of,
 }
 """One for each of `options.SYSTEMS`."""
 

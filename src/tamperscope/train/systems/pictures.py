@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from tamperscope.errors import UsageError, WeightsError
 from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.networks import Networks
-from tamperscope.evaluate.systems import Pictures, System
+from tamperscope.evaluate.systems import Boxes, Pictures, System
 from tamperscope.evaluate.systems.pictures import INPUT, NETWORK, OUTPUT
 from tamperscope.models import patch_net, plain_cnn
 from tamperscope.models.picture_net import picture_net, resolution
@@ -43,12 +43,22 @@ SIDE = 224
 class PictureStudent:
     """See `student.Student`."""
 
-    def __init__(self, recipe: Recipe, taught: Slices, held: Slices, device: str = "cpu") -> None:
-        self.recipe, self.spec, self.taught, self.held = recipe, spec_of(recipe), taught, held
+    def __init__(
+        self,
+        recipe: Recipe,
+        taught: Slices,
+        held: Slices,
+        device: str = "cpu",
+        *,
+        spec: PictureSpec | None = None,
+        net: nn.Module | None = None,
+    ) -> None:
+        self.recipe, self.spec, self.taught, self.held = recipe, spec or spec_of(recipe), taught, held
         self.batches = Batches(taught, recipe.augment)
         half = recipe.train.validate // 2
         self.places = {label: sample(held.of(label), half, label) for label in (AUTHENTIC, FORGED)}
-        self.classifier: Classifier = Classifier(build(recipe), self._loss, self._look, "auroc", recipe.train, device)
+        made = build(recipe) if net is None else net
+        self.classifier: Classifier = Classifier(made, self._loss, self._look, "auroc", recipe.train, device)
 
     @classmethod
     def of(cls, recipe: Recipe, lesson: Lesson) -> PictureStudent:
@@ -85,7 +95,7 @@ class PictureStudent:
 
     def scores(self, system: System) -> tuple[list[float], list[float]]:
         """See `student.Student`; the pictures are still in memory."""
-        looks = cast("Pictures", system)
+        looks = cast("Pictures | Boxes", system)
         found: tuple[list[float], list[float]] = [], []
         for one in self.held.series:
             found[one.forged].append(max(looks.logits(one.pictures)))
