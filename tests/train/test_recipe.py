@@ -28,6 +28,8 @@ WRONG = {
     "unknown key in input": (HEAD + NET + "[input]\nsize = 1", r"unknown key 'size' in \[input\].*side, window_hu"),
     "unknown key in augment": (HEAD + NET + "[augment]\nflip = true", r"unknown key 'flip' in \[augment\].*flips"),
     "unknown key in train": (HEAD + NET + "[train]\nlr = 1", r"unknown key 'lr' in \[train\].*steps, batch"),
+    "no such yolo": ("name = 'x'\nsystem = 'yolo'\n[net]\nmodel = 'yolov9'", "model = 'yolov9'.*yolov3, yolov5nu"),
+    "a yolo without a model": ("name = 'x'\nsystem = 'yolo'", "says no model"),
     "no width": (HEAD + NET + "width = 0", "width = 0.*above 0"),
     "endless width": (HEAD + NET + "width = inf", "width = inf"),
     "dropout of all": (HEAD + NET + "dropout = 1", "dropout = 1"),
@@ -104,5 +106,9 @@ NAMED = {
     "tree-regions",
     "vgg16",
     "vgg19",
+    "yolov3",
+    "yolov5nu",
+    "yolov5su",
+    "yolov8x",
 }
 """What the literature has, and a recipe trains."""
