@@ -30,12 +30,13 @@ from tamperscope.train.slices import Slices  # noqa: E402
 from tamperscope.train.systems import yolo  # noqa: E402
 
 SIDE = 64
-TRAINING = Training(steps=30, batch=4, rate=3e-3, save_every=1000, validate=16)
-SMALL = Recipe("tiny", "yolo", Yolo("yolov5nu", width=0.5), PictureInput(SIDE), train=TRAINING)
+INSTALLED = importlib.util.find_spec("ultralytics") is not None  # not imported here: that would leave traces
+TRAINING = Training(steps=100, batch=8, rate=1e-2, save_every=1000, validate=16)
+SMALL = Recipe("tiny", "yolo", Yolo("yolov5nu", width=0.5, depth=0.1), PictureInput(SIDE), train=TRAINING)
 
 
 def test_without_the_library_the_extra_is_named():
-    if importlib.util.find_spec("ultralytics") is not None:
+    if INSTALLED:
         pytest.skip("the extra [yolo] is installed")
     with pytest.raises(MissingExtraError, match=r"ultralytics is not installed.*tamperscope\[yolo\]"):
         baseline.checked(replace(SMALL, manifest=Path("nowhere.csv")))
@@ -53,7 +54,8 @@ def test_a_side_or_an_augmentation_that_boxes_do_not_survive_is_refused():
 
 @pytest.fixture(scope="module")
 def library() -> yolo.Library:
-    pytest.importorskip("ultralytics", reason="the extra [yolo] is not installed")
+    if not INSTALLED:
+        pytest.skip("the extra [yolo] is not installed")
     return yolo.library()
 
 
@@ -84,7 +86,8 @@ def taught(library) -> yolo.YoloStudent:
     assert library.version
     made = student(replace(SMALL, augment=Augmentation(flips=True, noise=0.02)))
     losses = [made.classifier.step(n, np.random.default_rng(n))["loss"] for n in range(TRAINING.steps)]
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    # It rises at first: while no box lies right, nothing is asked of its sides.
+    assert np.mean(losses[-10:]) < 0.7 * max(losses)
     made.classifier.look(TRAINING.steps)
     return made
 
@@ -142,8 +145,7 @@ def test_width_and_depth_make_every_model_smaller(model):
 def test_as_published_a_model_is_as_large_as_the_library_says(library):
     """2.5 million weights with one class: 2.6 with 80 (its page on YOLOv5u)."""
     assert sum(one.numel() for one in yolo.build(replace(SMALL, net=Yolo("yolov5nu"))).parameters()) == 2_507_507
-    with torch.device("meta"):
-        largest = library.network(yolo._table(Yolo("yolov8x")), ch=3, nc=80, verbose=False)
+    largest = library.network(yolo._table(Yolo("yolov8x")), ch=3, nc=80, verbose=False)
     assert sum(one.numel() for one in largest.parameters()) == 68_229_648  # the head of its table says so
 
 
@@ -172,7 +174,7 @@ def listed(library, tmp_path_factory) -> Path:
 TRIED = replace(SMALL, train=Training(steps=4, batch=4, rate=1e-3, save_every=2, patience=5, validate=8))
 
 
-def test_an_interrupted_run_ends_as_one_in_a_single_piece(listed, tmp_path):
+def test_an_interrupted_run_ends_as_one_in_a_single_piece_and_marks_places(listed, tmp_path):
     recipe = replace(TRIED, manifest=listed, augment=Augmentation(flips=True, noise=0.02))
     plain, out, whole = Classifier.step, tmp_path / "parts", tmp_path / "whole"
 
@@ -194,16 +196,17 @@ def test_an_interrupted_run_ends_as_one_in_a_single_piece(listed, tmp_path):
     one, other = (load_file(folder / "last.safetensors") for folder in (out, whole))
     assert all(torch.equal(one[key], other[key]) for key in one if key != "seconds")
     assert BaselineDetector(out).baseline.sha256 == BaselineDetector(whole).baseline.sha256
+    judged(whole, listed)
 
 
-def test_the_model_of_a_run_marks_places_and_is_judged_as_any_other(listed, tmp_path):
-    baseline.train(replace(TRIED, manifest=listed), tmp_path, device="cpu")
+def judged(out: Path, listed: Path) -> None:
+    """The model of a run marks places, and is judged as any other."""
     groups = cases.by_series(table.read(listed).entries)
     case = cases.opened(next(one for one in groups if one[0].label == "forged"))
-    evidence = BaselineDetector(tmp_path, threads=1).detect(case.volume)
+    evidence = BaselineDetector(out, threads=1).detect(case.volume)
     assert evidence.heatmap.shape == case.volume.shape
     assert evidence.score == max(evidence.slice_scores) == evidence.heatmap.max()
-    found = outcome(case, as_tested(tmp_path, threads=1))
+    found = outcome(case, as_tested(out, threads=1))
     assert {"pointing", "voxel_ap"} <= found.place.keys()
 
 
@@ -220,13 +223,18 @@ def watch(event, args):
         touched.add(args[0])
 
 import PIL.Image, numpy, torch
-before = PIL.Image.open, torch.save, numpy.get_printoptions(), dict(os.environ)
 sys.addaudithook(watch)
 from tamperscope.train import baseline, recipe
-chosen = recipe.read_recipe(Path(sys.argv[1]))
-baseline.train(chosen, Path(sys.argv[2]), device="cpu")
+from tamperscope.train.systems import yolo
+before = PIL.Image.open, torch.save, numpy.get_printoptions(), dict(os.environ)
+yolo.library()
 assert before == (PIL.Image.open, torch.save, numpy.get_printoptions(), dict(os.environ))
+chosen, out = recipe.read_recipe(Path(sys.argv[1])), Path(sys.argv[2])
+baseline.train(chosen, out, device="cpu")
 assert not sockets, sockets
+allowed = (str(out), os.environ["TMPDIR"])
+elsewhere = [name for name in touched if not name.startswith(allowed)]
+assert elsewhere in ([], [os.devnull]), elsewhere
 """
 
 RECIPE = """
