@@ -7,12 +7,12 @@ import pytest
 
 from tamperscope import phantom
 from tamperscope.datasets.cases import Case
-from tamperscope.pictures import PictureSpec
+from tamperscope.train import boxes
 from tamperscope.train.augment import Augmentation
-from tamperscope.train.boxes import BoxBatches, Boxed, around, boxed, mirrored
-from tamperscope.train.slices import AUTHENTIC, FORGED, UNSURE, Slices
+from tamperscope.train.boxes import around, mirrored
+from tamperscope.train.picture_cache import Shown, Slices
+from tamperscope.train.slices import BoxBatches
 
-SPEC = PictureSpec(16)
 CHEST = phantom.chest((3, 24, 24), (2.5, 15.0, 15.0))
 FILM = phantom.radiograph((24, 24))
 
@@ -59,22 +59,18 @@ def test_boxes_lie_in_the_slices_that_were_changed():
     changed = np.zeros(CHEST.shape, bool)
     changed[1, 6:12, 12:24] = True
     changed[2, 0, 0] = True
-    made = boxed(case(changed=changed), SPEC)
-    assert made.labels.tolist() == [AUTHENTIC, FORGED, UNSURE]
-    assert [len(one) for one in made.boxes] == [0, 1, 1]
-    np.testing.assert_allclose(made.boxes[1], [[0.5, 0.25, 1.0, 0.5]])
-    assert made.pictures[1].shape == (16, 16)
-    authentic = boxed(case(forged=False, changed=np.zeros(CHEST.shape, bool)), SPEC)
-    assert [len(one) for one in authentic.boxes] == [0, 0, 0]
+    found = boxes.of(case(changed=changed))
+    assert [len(one) for one in found] == [0, 1, 1]
+    np.testing.assert_allclose(found[1], [[0.5, 0.25, 1.0, 0.5]])
+    authentic = case(forged=False, changed=np.zeros(CHEST.shape, bool))
+    assert [len(one) for one in boxes.of(authentic)] == [0, 0, 0]
 
 
-def test_without_a_mask_a_single_picture_is_forged_as_a_whole_and_nothing_else_teaches():
-    whole = boxed(case(FILM), SPEC)
-    assert (whole.labels.tolist(), whole.boxes[0].tolist()) == ([FORGED], [[0.0, 0.0, 1.0, 1.0]])
+def test_without_a_mask_a_single_picture_is_forged_as_a_whole_and_nothing_else_has_a_box():
+    (whole,) = boxes.of(case(FILM))
+    assert whole.tolist() == [[0.0, 0.0, 1.0, 1.0]]
     for unsure in (case(FILM, places=[(0, 5, 5)]), case(places=[(1, 5, 5)]), case()):
-        made = boxed(unsure, SPEC)
-        assert set(made.labels.tolist()) == {UNSURE}
-        assert all(len(one) == 0 for one in made.boxes)
+        assert [len(one) for one in boxes.of(unsure)] == [0] * unsure.volume.shape[0]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +93,7 @@ def corner() -> Slices:
     dark, bright = np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
     bright[:4, :4] = 255
     none, box = np.empty((0, 4), np.float32), np.array([[0, 0, 0.5, 0.5]], np.float32)
-    forged = Boxed("f", True, "CT", (dark, bright), np.array([0, 1], np.int8), (none, box))
+    forged = Shown("f", True, "CT", (dark, bright), np.array([0, 1], np.int8), (none, box))
     return Slices((forged, replace(forged, name="a", forged=False, labels=np.zeros(2, np.int8))))
 
 

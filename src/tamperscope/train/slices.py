@@ -70,7 +70,10 @@ class BoxBatches(Batches):
         seen, found = list(self.slices.unit(places)), [self.slices.series[number].boxes[k] for number, k in places]
         if self._flips:
             turns = rng.integers(0, 2, (count, 2)).astype(bool)
-            seen = [one[:, :: -1 if down else 1, :: -1 if across else 1] for one, (across, down) in zip(seen, turns, strict=True)]
+            seen = [
+                one[:, :: -1 if down else 1, :: -1 if across else 1]
+                for one, (across, down) in zip(seen, turns, strict=True)
+            ]
             found = [boxes.mirrored(one, *turn) for one, turn in zip(found, turns, strict=True)]
         pictures = np.stack([self.augmentation.apply(one, rng) for one in seen])
         return Drawn(pictures, np.concatenate(found), np.repeat(np.arange(count), [len(one) for one in found]))

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,17 +25,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tamperscope.errors import MissingExtraError, UsageError, WeightsError
+from tamperscope.errors import InputError, MissingExtraError, UsageError, WeightsError
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems.boxes import INPUT, NETWORK, OUTPUT, Boxes
 from tamperscope.pictures import PictureSpec
 from tamperscope.records import JSON
 from tamperscope.train import export, slices
-from tamperscope.train.boxes import BoxBatches, boxed
 from tamperscope.train.classifier import mixed, one_logit_each, seeded
 from tamperscope.train.options import Yolo
+from tamperscope.train.picture_cache import AUTHENTIC, FORGED, UNSURE, Slices
 from tamperscope.train.recipe import Recipe
-from tamperscope.train.slices import AUTHENTIC, FORGED, Slices
+from tamperscope.train.slices import BoxBatches
 from tamperscope.train.systems.pictures import PictureStudent
 from tamperscope.train.systems.student import Lesson, Model
 
@@ -100,7 +101,9 @@ class YoloStudent(PictureStudent):
         library()
         spec = spec_of(recipe)
         parts = (("train", lesson.taught), ("calibrate", lesson.held))
-        taught, held = (slices.load(each, name, spec, lesson.tick, lesson.most, boxed) for name, each in parts)
+        taught, held = (
+            placed(slices.load(each, name, spec, lesson.tick, lesson.most, lesson.cache), name) for name, each in parts
+        )
         return cls(recipe, taught, held, lesson.device)
 
     def model(self) -> Model:
@@ -174,6 +177,23 @@ class Decoder(nn.Module):
         found = self.head.forward_head(features, **self.head.one2many)
         before, behind = (self.head.dfl(found["boxes"]) * self.steps).chunk(2, 1)
         return torch.cat([self.centres - before, self.centres + behind, found["scores"]], 1)
+
+
+def placed(read: Slices, part: str) -> Slices:
+    """The same series, of which a forged slice without a box teaches nothing.
+
+    Raises:
+        InputError: the part has no box.
+    """
+    series = []
+    for one in read.series:
+        bare = (one.labels == FORGED) & np.array([not len(boxes) for boxes in one.boxes])
+        series.append(replace(one, labels=np.where(bare, UNSURE, one.labels).astype(np.int8)))
+    found = Slices(tuple(series))
+    if not found.of(FORGED):
+        hint = "boxes come from masks: give a manifest with masks of the forged series"
+        raise InputError(f"nobody says where the forged slices of the part {part} were changed", hint=hint)
+    return found
 
 
 def spec_of(recipe: Recipe) -> PictureSpec:
