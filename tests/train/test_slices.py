@@ -109,6 +109,8 @@ def test_decoded_pictures_are_kept_for_the_same_files_and_no_others(tmp_path):
         assert (one.name, one.forged, one.modality) == (other.name, other.forged, other.modality)
         assert np.array_equal(one.labels, other.labels)
         assert np.array_equal(np.stack(one.pictures), np.stack(other.pictures))
+        assert [boxes.tolist() for boxes in one.boxes] == [boxes.tolist() for boxes in other.boxes]
+    assert any(len(boxes) for one in made.series for boxes in one.boxes)
     load(groups, "train", PictureSpec(9), cache=cache)
     assert len(list(cache.iterdir())) == 2
     path.write_bytes(path.read_bytes()[:100])
