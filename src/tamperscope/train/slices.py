@@ -75,8 +75,8 @@ class BoxBatches(Batches):
                 for one, (across, down) in zip(seen, turns, strict=True)
             ]
             found = [boxes.mirrored(one, *turn) for one, turn in zip(found, turns, strict=True)]
-        pictures = np.stack([self.augmentation.apply(one, rng) for one in seen])
-        return Drawn(pictures, np.concatenate(found), np.repeat(np.arange(count), [len(one) for one in found]))
+        changed = np.stack([self.augmentation.apply(one, rng) for one in seen])
+        return Drawn(changed, np.concatenate(found), np.repeat(np.arange(count), [len(one) for one in found]))
 
 
 def load(
