@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tamperscope import runtime
+
 
 def unreached(net: torch.nn.Module, *inputs: torch.Tensor) -> list[str]:
     """Names of the parameters that no gradient reaches from a random sum over all outputs.
@@ -36,8 +38,6 @@ def difference(net: torch.nn.Module, folder: Path, *inputs: torch.Tensor) -> flo
 
     Batch norms count the inputs first: with the statistics of a new network signals fade, and anything agrees.
     """
-    import onnxruntime
-
     for part in net.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.momentum = None
@@ -50,7 +50,7 @@ def difference(net: torch.nn.Module, folder: Path, *inputs: torch.Tensor) -> flo
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         program = torch.onnx.export(net, inputs, dynamo=True, input_names=names, verbose=False)
     program.save(str(path))
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    session = runtime.session(path.read_bytes(), 1)
     given = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
     with torch.inference_mode():
         expected = net(*inputs)

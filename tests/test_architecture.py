@@ -92,3 +92,13 @@ def test_no_module_can_unpickle(path):
         name = ast.unparse(call.func)
         assert name != "torch.load", "weights are safetensors"
         assert not any(word.arg == "allow_pickle" for word in call.keywords), name
+
+
+def test_onnx_runtime_is_loaded_in_one_place_alone():
+    """Where it is told to send nothing to its maker, before it is loaded."""
+    loading = [
+        path.name
+        for path in MODULES
+        if "    import onnxruntime\n" in path.read_text() or "\nimport onnxruntime" in path.read_text()
+    ]
+    assert loading == ["runtime.py"]

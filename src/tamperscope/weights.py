@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tamperscope import runtime
 from tamperscope.calibrate import Calibration, Tail
 from tamperscope.errors import WeightsError
 from tamperscope.preprocess import InputSpec
@@ -169,13 +170,8 @@ def opened(data: bytes, name: str, threads: int | None = None) -> InferenceSessi
     Raises:
         WeightsError: ONNX Runtime refuses them.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or available_cores()
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return runtime.session(data, threads or available_cores())
     except Exception as error:  # ONNX Runtime's exceptions share no public base class
         raise WeightsError(f"ONNX Runtime refuses {name}: {error}", hint="install matching versions") from error
 

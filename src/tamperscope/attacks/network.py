@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from tamperscope import runtime
 from tamperscope.errors import WeightsError
 from tamperscope.records import JSON, FloatArray
 
@@ -72,8 +73,6 @@ class Network:
 
     @cached_property
     def _session(self) -> InferenceSession:
-        import onnxruntime
-
         path = self.folder / f"{self.name}.onnx"
         try:
             data = path.read_bytes()
@@ -85,10 +84,7 @@ class Network:
                 f"{path} has SHA-256 {found}, its Card promises {promised}",
                 hint="the file was changed or damaged: install the package again",
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         try:
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            return runtime.session(data, 1)
         except Exception as error:  # as above
             raise WeightsError(f"ONNX Runtime refuses {path}: {error}", hint="install matching versions") from error

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnxruntime
 import torch
 from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
-from tamperscope import anatomy
+from tamperscope import anatomy, weights
 from tamperscope.attacks import cubes, nodule
 from tamperscope.attacks.ct_gan import Equalisation, Mode
 from tamperscope.attacks.ct_gan_blend import HOLE
@@ -365,7 +364,7 @@ def write(generator: Generator, table: Equalisation, mode: Mode, training: Mappi
     noise = torch.rand(1, 1, SIDE, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) - 0.5
     masked = cleared(noise)
     export.write(net, path, {"masked": masked}, "cube")
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    session = weights.opened(path.read_bytes(), path.name)
     (answer,) = session.run(None, {"masked": masked.numpy()})
     with torch.inference_mode():
         difference = float(np.abs(answer - net(masked).numpy()).max())

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -152,7 +151,7 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _difference(net: nn.Module, path: Path) -> float:
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    session = weights.opened(path.read_bytes(), path.name)
     largest = 0.0
     for shape in ((128, 160), (512, 384)):
         seen = torch.randn(1, CHANNELS, *shape, generator=torch.Generator().manual_seed(1))
