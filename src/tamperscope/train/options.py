@@ -233,6 +233,30 @@ def _window(window_hu: tuple[float, float]) -> None:
         raise UsageError(f"window_hu = [{low:g}, {high:g}]", hint="the first value is the lower one")
 
 
+@dataclass(frozen=True, slots=True)
+class ForensicNet:
+    """See `models.forensic_net`."""
+
+    width: int = field(default=16, metadata=COUNT)
+    """Channels at full resolution."""
+    constrained: int = field(default=3, metadata=COUNT)
+    """Filters of the constrained convolution."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropInput:
+    """Crops of native pixels; see `train.native`."""
+
+    side: int = field(default=128, metadata={"least": 32})
+    """Pixels a side, a multiple of 16."""
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
+    most: int = field(default=24, metadata=COUNT)
+    """Slices of a series that are read to learn from: as memory allows."""
+
+    def __post_init__(self) -> None:
+        _window(self.window_hu)
+
+
 class Options(NamedTuple):
     """What the tables of a system's recipe are read as."""
 
@@ -255,4 +279,5 @@ SYSTEMS: Mapping[str, Options] = {
     "feature-net": Options(FeatureNet, NativeInput),
     "cascade": Options(Cascade, CascadeInput),
     "yolo": Options(Yolo, PictureInput, augmented=True, needs=("ultralytics", "yolo")),
+    "forensic-net": Options(ForensicNet, CropInput),
 }

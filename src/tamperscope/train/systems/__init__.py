@@ -8,6 +8,7 @@ from tamperscope.train.recipe import Recipe
 from tamperscope.train.systems.cascade import CascadeStudent
 from tamperscope.train.systems.classical import ClassicalStudent
 from tamperscope.train.systems.features import FeatureStudent
+from tamperscope.train.systems.forensic_net import ForensicStudent
 from tamperscope.train.systems.pictures import PictureStudent
 from tamperscope.train.systems.student import Lesson, Model, Student
 from tamperscope.train.systems.yolo import YoloStudent
@@ -25,6 +26,7 @@ STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
     "feature-net": FeatureStudent.of,
     "cascade": CascadeStudent.of,
     "yolo": YoloStudent.of,
+    "forensic-net": ForensicStudent.of,
 }
 """One for each of `options.SYSTEMS`."""
 
