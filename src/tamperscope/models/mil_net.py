@@ -56,11 +56,16 @@ class GatedAttention(nn.Module):
 
         Weights sum to 1; those of a bag without any instance are 0, and so is the bag.
         """
-        gated = torch.tanh(self.content(instances)) * torch.sigmoid(self.gate(instances))
-        asked = self.weight(gated)[..., 0]
+        asked = self.asked(instances)
         asked = asked.masked_fill(~exists, torch.finfo(asked.dtype).min)  # not -inf: a bag may be empty
         weights = torch.softmax(asked, dim=1) * exists
         return (weights[..., None] * instances).sum(1), weights
+
+    def asked(self, instances: Tensor) -> Tensor:
+        """The weight that each instance (..., F) asks for, before a softmax over its bag: (...)."""
+        gated = torch.tanh(self.content(instances)) * torch.sigmoid(self.gate(instances))
+        wanted: Tensor = self.weight(gated)[..., 0]
+        return wanted
 
 
 class MilNet(nn.Module):
@@ -98,8 +103,12 @@ class MilNet(nn.Module):
             exists: bool (N, P).
             z: (N, slices) numbers of the slices; read only if ``position``.
         """
+        return self.pool(self.encoder(patches.flatten(0, 1)).view(*exists.shape, -1), exists, z)
+
+    def pool(self, features: Tensor, exists: Tensor, z: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same from the features (N, P, F) of the patches; what does not exist holds any finite value."""
         count, number = exists.shape
-        instances = self.encoder(patches.flatten(0, 1)).view(count * self.slices, number // self.slices, -1)
+        instances = features.view(count * self.slices, number // self.slices, -1)
         present = exists.view(count * self.slices, -1)
         bags, weights = self.over_patches(instances, present)
         if self.over_slices is not None:

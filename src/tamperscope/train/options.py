@@ -257,6 +257,46 @@ class CropInput:
         _window(self.window_hu)
 
 
+@dataclass(frozen=True, slots=True)
+class MilNet:
+    """See `models.mil_net`."""
+
+    width: int = field(default=16, metadata={"least": 8})
+    """Channels of the first convolution, a multiple of 8."""
+    features: int = field(default=128, metadata=COUNT)
+    """Numbers that describe a patch."""
+    hidden: int = field(default=64, metadata=COUNT)
+    """Units of the attention."""
+    dropout: float = field(default=0.25, metadata=SHARE)
+
+
+@dataclass(frozen=True, slots=True)
+class BagInput:
+    """Patches of native pixels; see `evaluate.systems.mil_net`."""
+
+    patch: int = field(default=64, metadata={"least": 8})
+    """Pixels a side, a multiple of 8."""
+    stride: int = field(default=32, metadata={"least": 4})
+    """Pixels between two patches, a multiple of 4."""
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
+    slices: int = field(default=32, metadata={"least": 2})
+    """Slices of a series that are read to learn from, those round the stated place of a forgery of its patient."""
+    drawn: int = field(default=8, metadata={"least": 2})
+    """Of these, the slices of a bag."""
+    patches: int = field(default=256, metadata=COUNT)
+    """Patches of a bag, at most."""
+
+    def __post_init__(self) -> None:
+        _window(self.window_hu)
+        if self.patch % 8 or self.stride % 4 or self.stride > self.patch:
+            raise UsageError(
+                f"patch = {self.patch}, stride = {self.stride}",
+                hint="patch is a multiple of 8, stride one of 4 and not larger than patch",
+            )
+        if self.drawn > min(self.slices, self.patches):
+            raise UsageError(f"drawn = {self.drawn}", hint="no more than slices, and than patches")
+
+
 class Options(NamedTuple):
     """What the tables of a system's recipe are read as."""
 
@@ -280,4 +320,5 @@ SYSTEMS: Mapping[str, Options] = {
     "cascade": Options(Cascade, CascadeInput),
     "yolo": Options(Yolo, PictureInput, augmented=True, needs=("ultralytics", "yolo")),
     "forensic-net": Options(ForensicNet, CropInput),
+    "mil-net": Options(MilNet, BagInput),
 }

@@ -20,6 +20,7 @@ from tamperscope.train.recipe import Recipe, Training  # noqa: E402
 TRAINING = Training(steps=4, batch=4, save_every=2, validate=4)
 NATIVE = {
     "forensic-net": (options.ForensicNet(4), options.CropInput(32)),
+    "mil-net": (options.MilNet(8, 16, 8), options.BagInput(32, 16, slices=4, drawn=2, patches=32)),
 }
 
 

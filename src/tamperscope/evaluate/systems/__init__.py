@@ -11,6 +11,7 @@ from tamperscope.evaluate.systems.boxes import Boxes
 from tamperscope.evaluate.systems.cascade import Cascade
 from tamperscope.evaluate.systems.features import Features
 from tamperscope.evaluate.systems.forensic_net import ForensicMaps
+from tamperscope.evaluate.systems.mil_net import Bags
 from tamperscope.evaluate.systems.pictures import Pictures
 from tamperscope.evaluate.systems.regions import Regions
 from tamperscope.evaluate.systems.system import Answer, System
@@ -24,6 +25,7 @@ LOOKS: Mapping[str, Callable[[Mapping[str, Any], Networks], System]] = {
     Features.look: Features.of,
     Cascade.look: Cascade.of,
     ForensicMaps.look: ForensicMaps.of,
+    Bags.look: Bags.of,
 }
 
 

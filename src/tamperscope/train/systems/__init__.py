@@ -9,6 +9,7 @@ from tamperscope.train.systems.cascade import CascadeStudent
 from tamperscope.train.systems.classical import ClassicalStudent
 from tamperscope.train.systems.features import FeatureStudent
 from tamperscope.train.systems.forensic_net import ForensicStudent
+from tamperscope.train.systems.mil_net import MilStudent
 from tamperscope.train.systems.pictures import PictureStudent
 from tamperscope.train.systems.student import Lesson, Model, Student
 from tamperscope.train.systems.yolo import YoloStudent
@@ -27,6 +28,7 @@ STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
     "cascade": CascadeStudent.of,
     "yolo": YoloStudent.of,
     "forensic-net": ForensicStudent.of,
+    "mil-net": MilStudent.of,
 }
 """One for each of `options.SYSTEMS`."""
 
