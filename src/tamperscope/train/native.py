@@ -16,7 +16,7 @@ from tamperscope import anatomy, pictures
 from tamperscope.datasets import cases
 from tamperscope.datasets.cases import Case, Group
 from tamperscope.datasets.manifest import Tick
-from tamperscope.evaluate import native
+from tamperscope.evaluate.systems import native
 from tamperscope.records import FloatArray, MaskArray
 from tamperscope.train import slices
 from tamperscope.train.picture_cache import AUTHENTIC, FORGED, UNSURE

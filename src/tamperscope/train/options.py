@@ -297,6 +297,41 @@ class BagInput:
             raise UsageError(f"drawn = {self.drawn}", hint="no more than slices, and than patches")
 
 
+@dataclass(frozen=True, slots=True)
+class BackInTimeNet:
+    """See `models.back_in_time_net`."""
+
+    width: int = field(default=32, metadata={"least": 8})
+    """Channels at full resolution, a multiple of 8."""
+    learned: int = field(default=1000, metadata={"least": 1, "most": 1000})
+    """Steps of noise that are learned, from the least noise on."""
+    t: int = field(default=0, metadata={"least": 0})
+    """The step of them that is made back when a picture is looked at."""
+
+    def __post_init__(self) -> None:
+        if self.width % 8 or self.t >= self.learned:
+            raise UsageError(
+                f"width = {self.width}, t = {self.t}, learned = {self.learned}",
+                hint="width is a multiple of 8, and t is below learned",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateInput:
+    """Crops of native pixels of the lungs of a CT, or of anything else as a whole; see `train.native`."""
+
+    side: int = field(default=96, metadata={"least": 32})
+    """Pixels a side, a multiple of 8."""
+    window_hu: tuple[float, float] = (-700.0, 2000.0)
+    most: int = field(default=24, metadata=COUNT)
+    """Slices of a series that are read to learn from: as memory allows."""
+
+    def __post_init__(self) -> None:
+        _window(self.window_hu)
+        if self.side % 8:
+            raise UsageError(f"side = {self.side}", hint="side is a multiple of 8")
+
+
 class Options(NamedTuple):
     """What the tables of a system's recipe are read as."""
 
@@ -321,4 +356,5 @@ SYSTEMS: Mapping[str, Options] = {
     "yolo": Options(Yolo, PictureInput, augmented=True, needs=("ultralytics", "yolo")),
     "forensic-net": Options(ForensicNet, CropInput),
     "mil-net": Options(MilNet, BagInput),
+    "back-in-time": Options(BackInTimeNet, CandidateInput),
 }

@@ -10,7 +10,8 @@ from tamperscope.detectors.places import FLOOR
 from tamperscope.errors import WeightsError
 from tamperscope.evaluate import systems
 from tamperscope.evaluate.networks import Networks
-from tamperscope.evaluate.systems.mil_net import BAGS, ENCODER, FEATURES, JUDGED, PATCHES, POOLED, Bags, Grid, softmax
+from tamperscope.evaluate.systems.mil_net import BAGS, ENCODER, FEATURES, JUDGED, PATCHES, POOLED, Bags, softmax
+from tamperscope.evaluate.systems.native import Grid
 
 GRID = Grid(16, 8)
 STEEP = 40.0
@@ -55,24 +56,6 @@ def test_it_is_made_again_from_what_it_says():
     assert again.answer(volume).slices == looks().answer(volume).slices
     with pytest.raises(WeightsError, match="the model's input is not understood"):
         systems.made("bags", {"patch": 16}, networks())
-
-
-def test_patches_reach_every_pixel_and_lie_where_the_patient_is():
-    for length, size in ((5, 16), (16, 16), (17, 24), (33, 40), (40, 40)):
-        assert GRID.size(length) == size
-    everywhere = np.ones((9, 5), dtype=bool)
-    corners = GRID.corners(everywhere, (33, 20))
-    assert (0, 0) in corners
-    assert set(corners) <= {(row, column) for row in (0, 8, 16, 24) for column in (0, 8)}
-    judged = np.zeros((9, 5), dtype=bool)
-    judged[:4, :4] = True
-    assert GRID.corners(judged, (33, 20)) == [(0, 0), (0, 8), (8, 0)]
-    assert len(GRID.corners(np.zeros((9, 5), dtype=bool), (33, 20))) == 8, "all of them where nobody is"
-    plane = np.arange(33 * 20, dtype=np.float32).reshape(33, 20)
-    patches = GRID.cut(plane, [(8, 0), (24, 8)])
-    assert patches.shape == (2, 1, 16, 16)
-    assert np.array_equal(patches[0, 0], plane[8:24, :16])
-    assert np.array_equal(patches[1, 0, 8], patches[1, 0, 15]), "the border is repeated"
 
 
 def test_pooling_by_hand():

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the extra [train] is not installed"
 
 import natives  # noqa: E402
 from tamperscope.errors import InputError, UsageError  # noqa: E402
-from tamperscope.evaluate import native  # noqa: E402
+from tamperscope.evaluate.systems import native  # noqa: E402
 from tamperscope.train.native import Part, Spec  # noqa: E402
 from tamperscope.train.options import BagInput, MilNet  # noqa: E402
 from tamperscope.train.recipe import Recipe, Training  # noqa: E402

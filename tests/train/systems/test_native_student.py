@@ -21,6 +21,7 @@ TRAINING = Training(steps=4, batch=4, save_every=2, validate=4)
 NATIVE = {
     "forensic-net": (options.ForensicNet(4), options.CropInput(32)),
     "mil-net": (options.MilNet(8, 16, 8), options.BagInput(32, 16, slices=4, drawn=2, patches=32)),
+    "back-in-time": (options.BackInTimeNet(8), options.CandidateInput(32)),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from tamperscope.errors import WeightsError
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems.boxes import Boxes
+from tamperscope.evaluate.systems.back_in_time import Residuals
 from tamperscope.evaluate.systems.cascade import Cascade
 from tamperscope.evaluate.systems.features import Features
 from tamperscope.evaluate.systems.forensic_net import ForensicMaps
@@ -26,6 +27,7 @@ LOOKS: Mapping[str, Callable[[Mapping[str, Any], Networks], System]] = {
     Cascade.look: Cascade.of,
     ForensicMaps.look: ForensicMaps.of,
     Bags.look: Bags.of,
+    Residuals.look: Residuals.of,
 }
 
 

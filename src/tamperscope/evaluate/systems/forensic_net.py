@@ -15,8 +15,8 @@ import numpy as np
 
 from tamperscope import anatomy, pictures
 from tamperscope.errors import WeightsError
-from tamperscope.evaluate import native
 from tamperscope.evaluate.networks import Networks
+from tamperscope.evaluate.systems import native
 from tamperscope.evaluate.systems.system import Answer
 from tamperscope.records import JSON, FloatArray, Volume
 

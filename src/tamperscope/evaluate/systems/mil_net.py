@@ -8,7 +8,7 @@ The networks see each patch and each bag alone, so that any number of them fits 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,8 +17,9 @@ import numpy as np
 from tamperscope import anatomy, pictures
 from tamperscope.detectors.places import FLOOR
 from tamperscope.errors import WeightsError
-from tamperscope.evaluate import native
 from tamperscope.evaluate.networks import Networks
+from tamperscope.evaluate.systems import native
+from tamperscope.evaluate.systems.native import Grid
 from tamperscope.evaluate.systems.system import Answer
 from tamperscope.records import JSON, FloatArray, MaskArray, Volume
 
@@ -29,46 +30,6 @@ POOLED, JUDGED = "pooled", "judged"
 """Of the bags: float32 (N, F), and (N, 2): what asks for weight, and the logit."""
 BATCH = 64
 """Patches that the encoder sees at once."""
-LEAST_BODY = 0.5
-"""Share of a patch that must be patient."""
-Corner = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Where the patches of a slice lie."""
-
-    patch: int
-    """Pixels a side."""
-    stride: int
-    """Pixels between two of them, a multiple of `anatomy.STEP`, as their sides are."""
-
-    def size(self, length: int) -> int:
-        """What rows or columns are filled up to, so that the patches reach all of them."""
-        return self.patch + max(0, -(-(length - self.patch) // self.stride)) * self.stride
-
-    def corners(self, judged: MaskArray, shape: tuple[int, int]) -> list[Corner]:
-        """First row and column of the patches that are mostly patient; of all where none is."""
-        every = [range(0, self.size(length) - self.patch + 1, self.stride) for length in shape]
-        found = [(row, column) for row in every[0] for column in every[1]]
-        mostly = [one for one in found if self.share(judged, one) >= LEAST_BODY]
-        return mostly or found
-
-    def share(self, judged: MaskArray, corner: Corner) -> float:
-        """Share of a patch that is true in ``judged``, which has a value for every 4 x 4 pixels."""
-        return float(judged[self.cells(corner)].sum()) * anatomy.STEP**2 / self.patch**2
-
-    def cells(self, corner: Corner) -> tuple[slice, slice]:
-        """The patch on that grid."""
-        down, across = (at // anatomy.STEP for at in corner)
-        side = self.patch // anatomy.STEP
-        return slice(down, down + side), slice(across, across + side)
-
-    def cut(self, plane: FloatArray, corners: Iterable[Corner]) -> FloatArray:
-        """The patches of a slice (H, W) as float32 (P, 1, patch, patch); its border is repeated where it ends."""
-        down, across = (self.size(length) for length in plane.shape)
-        whole, side = native.padded(plane, down, across), self.patch
-        return np.stack([whole[None, row : row + side, column : column + side] for row, column in corners])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +88,7 @@ class Bags:
         for corner, weight in zip(corners, weights, strict=True):
             total[self.grid.cells(corner)] += weight
             count[self.grid.cells(corner)] += 1.0
-        attention = (total / np.maximum(count, 1.0))[: inside.shape[0], : inside.shape[1]]
+        attention = np.asarray(total / np.maximum(count, 1.0), dtype=np.float32)[: inside.shape[0], : inside.shape[1]]
         return (weights[:, None] * features[:, :-1]).sum(axis=0), attention
 
     def _bags(self, pooled: FloatArray) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tamperscope.train.recipe import Recipe
+from tamperscope.train.systems.back_in_time import BackInTimeStudent
 from tamperscope.train.systems.cascade import CascadeStudent
 from tamperscope.train.systems.classical import ClassicalStudent
 from tamperscope.train.systems.features import FeatureStudent
@@ -29,6 +30,7 @@ STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
     "yolo": YoloStudent.of,
     "forensic-net": ForensicStudent.of,
     "mil-net": MilStudent.of,
+    "back-in-time": BackInTimeStudent.of,
 }
 """One for each of `options.SYSTEMS`."""
 

@@ -20,7 +20,8 @@ from tamperscope.datasets.cases import Group
 from tamperscope.errors import InputError, UsageError
 from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.networks import Networks
-from tamperscope.evaluate.systems.mil_net import BAGS, ENCODER, FEATURES, JUDGED, PATCHES, POOLED, Bags, Corner, Grid
+from tamperscope.evaluate.systems.mil_net import BAGS, ENCODER, FEATURES, JUDGED, PATCHES, POOLED, Bags
+from tamperscope.evaluate.systems.native import Grid
 from tamperscope.models import mil_net
 from tamperscope.models.mil_net import MilNet
 from tamperscope.records import FloatArray
@@ -83,7 +84,7 @@ class MilStudent(NativeStudent):
         return Bag(series.forged, np.concatenate(each), tuple(len(one) for one in each))
 
     def _patches(self, plane: Plane, most: int, rng: np.random.Generator) -> FloatArray:
-        corners = self.grid.corners(plane.judged, cast("Corner", plane.values.shape))
+        corners = self.grid.corners(plane.judged, plane.values.shape)
         some = [corners[number] for number in sorted(rng.permutation(len(corners))[:most].tolist())]
         return self.grid.cut(plane.values.astype(np.float32) * np.float32(1.0 / LEVELS), some)
 

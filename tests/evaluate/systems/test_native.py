@@ -8,9 +8,11 @@ import pytest
 import natives
 from tamperscope import phantom
 from tamperscope.detectors.places import FLOOR
-from tamperscope.evaluate import native
+from tamperscope.evaluate.systems import native
+from tamperscope.evaluate.systems.native import Grid
 
 CHEST = phantom.chest((1, 128, 128), (2.5, 3.0, 3.0))
+GRID = Grid(16, 8)
 FILM = phantom.radiograph((64, 48))
 
 
@@ -64,3 +66,21 @@ def test_an_answer_keeps_its_peaks_and_is_floored_outside():
     assert found.heatmap.min() == FLOOR
     assert native.answer(coarse, judged, volume, score=7.0).highest == 7.0
     assert replace(found, score=1.0).highest == 1.0
+
+
+def test_patches_reach_every_pixel_and_lie_where_the_patient_is():
+    for length, size in ((5, 16), (16, 16), (17, 24), (33, 40), (40, 40)):
+        assert GRID.size(length) == size
+    everywhere = np.ones((9, 5), dtype=bool)
+    corners = GRID.corners(everywhere, (33, 20))
+    assert (0, 0) in corners
+    assert set(corners) <= {(row, column) for row in (0, 8, 16, 24) for column in (0, 8)}
+    judged = np.zeros((9, 5), dtype=bool)
+    judged[:4, :4] = True
+    assert GRID.corners(judged, (33, 20)) == [(0, 0), (0, 8), (8, 0)]
+    assert len(GRID.corners(np.zeros((9, 5), dtype=bool), (33, 20))) == 8, "all of them where nobody is"
+    plane = np.arange(33 * 20, dtype=np.float32).reshape(33, 20)
+    patches = GRID.cut(plane, [(8, 0), (24, 8)])
+    assert patches.shape == (2, 1, 16, 16)
+    assert np.array_equal(patches[0, 0], plane[8:24, :16])
+    assert np.array_equal(patches[1, 0, 8], patches[1, 0, 15]), "the border is repeated"
