@@ -89,6 +89,7 @@ def test_the_shipped_recipes_are_right():
 NAMED = {
     "alheeti",
     "cascade",
+    "back-in-time",
     "cnn",
     "densenet121",
     "densenet201",
@@ -96,6 +97,8 @@ NAMED = {
     "efficientnetv2-s",
     "forest",
     "forest-regions",
+    "forensic-net",
+    "hexmil",
     "mednet",
     "patch",
     "resnet50",
