@@ -7,8 +7,8 @@ from typing import Any
 
 from tamperscope.errors import WeightsError
 from tamperscope.evaluate.networks import Networks
-from tamperscope.evaluate.systems.boxes import Boxes
 from tamperscope.evaluate.systems.back_in_time import Residuals
+from tamperscope.evaluate.systems.boxes import Boxes
 from tamperscope.evaluate.systems.cascade import Cascade
 from tamperscope.evaluate.systems.features import Features
 from tamperscope.evaluate.systems.forensic_net import ForensicMaps
