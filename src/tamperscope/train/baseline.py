@@ -9,41 +9,53 @@ import hashlib
 import io
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
-import tamperscope
 from tamperscope.datasets import leaks, table
-from tamperscope.datasets.manifest import Entry, Tick, digest, digested
-from tamperscope.errors import MissingExtraError, UnreadableError, UsageError
+from tamperscope.datasets.manifest import Entry, Tick, digest, digested, file_digest
+from tamperscope.errors import MissingExtraError, UnreadableError, UsageError, WeightsError
 from tamperscope.evaluate.baseline import MODEL, Baseline, PlattCurve
+from tamperscope.evaluate.systems import System
 from tamperscope.records import JSON
 from tamperscope.report.files import save
-from tamperscope.train import slices
+from tamperscope.train import slices, workers
 from tamperscope.train.augment import contact_sheet
+from tamperscope.train.board import Board
 from tamperscope.train.classifier import Classifier
 from tamperscope.train.options import SYSTEMS
+from tamperscope.train.curves import curves
+from tamperscope.train.environment import Code, environment
+from tamperscope.train.forecast import Forecast
 from tamperscope.train.recipe import Recipe
-from tamperscope.train.run import Budget, Progress, fit
-from tamperscope.train.systems import Lesson, student
+from tamperscope.train.run import Budget, fit, write_tensors
+from tamperscope.train.systems import Lesson, Student, student
 from tamperscope.train.systems.pictures import PictureStudent
+from tamperscope.train.workers import ALONE, Crew
 
 RUN = "run.json"
 BEST = "best.safetensors"
+RECORD = "record.jsonl"
+CURVES = "curves.png"
+DIFF = "code.diff"
+"""What the code was changed by since its last commit."""
 TRIED = 4
 """Series of each label that a trial reads."""
 SHOWN = 6
 """Pictures on the sheet of augmentations."""
 FALSE_ALARMS = 0.01
+
+
+Say = Callable[[str], None]
 
 
 def quiet(_: str) -> None:
@@ -69,6 +81,21 @@ class Estimate:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training: of what, where to, by whom."""
+
+    recipe: Recipe
+    out: Path
+    manifest: str
+    """Digest of all that was given to learn from."""
+    device: str = "cpu"
+    crew: Crew = ALONE
+    tensorboard: bool = False
+    say: Say = quiet
+    tick: Tick | None = None
+
+
 def train(
     recipe: Recipe,
     out: Path,
@@ -76,7 +103,8 @@ def train(
     allow_leaks: bool = False,
     device: str | None = None,
     cache: Path | None = None,
-    say: Callable[[str], None] = quiet,
+    tensorboard: bool = False,
+    say: Say = quiet,
     tick: Tick | None = None,
 ) -> Path:
     """Train, calibrate and export; the same call goes on with an interrupted run.
@@ -87,6 +115,7 @@ def train(
         allow_leaks: train although a patient, file or picture is in two parts.
         device: "cpu" or "cuda"; a GPU if there is one, if None.
         cache: folder that keeps decoded pictures for the next training on the same files, if given.
+        tensorboard: keep the record for TensorBoard too.
         say: told a line at each checkpoint.
         tick: told of progress.
 
@@ -94,46 +123,80 @@ def train(
         The ``model.json`` of the run.
 
     Raises:
-        UsageError: the folder holds a run of another recipe or manifest.
+        UsageError: the folder holds a run of another recipe or manifest, or cannot be written.
         InputError: the manifest leaks, lacks a part or a class, or a series cannot be read.
         TrainingError: the loss is no number, or memory ran out.
         WeightsError: the checkpoint is damaged, or the exported file answers otherwise than torch.
+        MissingExtraError: TensorBoard is not installed.
     """
-    entries = checked(recipe, allow_leaks=allow_leaks, tick=tick)
-    claim, where = _claim(out, recipe, digest(entries)), device or _device()
-    learner = student(recipe, replace(lesson(entries, where, tick), cache=cache))
-    save(out / RUN, claim)
-    facts: dict[str, JSON] = {"recipe": recipe.to_json(), "slices": _plain(learner.counts), **_environment(where)}
+    where = device or default_device()
+    writable(out)
+    with workers.joined(where) as crew:
+        entries = checked(recipe, allow_leaks=allow_leaks, tick=tick, pixels=crew.leads)
+        job = Job(recipe, out, digest(entries), where, crew, tensorboard, say if crew.leads else quiet, tick)
+        claim = claimed(job)
+        learner = student(recipe, replace(lesson(entries, where, tick), cache=cache))
+        return concluded(learner, job, claim)
+
+
+def concluded(
+    learner: Student, job: Job, claim: bytes, judge: Callable[[System], Mapping[str, JSON]] = lambda _: {}
+) -> Path:
+    """Let a system learn that has read its series, calibrate it, and write what `evaluate.baseline` reads.
+
+    Args:
+        learner: the system.
+        job: what is trained, and where to.
+        claim: see `claimed`.
+        judge: looks at the trained system before any file of it is written; what it says goes into the record.
+
+    Returns:
+        The ``model.json`` of the run, written by the first process.
+
+    Raises:
+        As `train`, and what ``judge`` raises.
+    """
+    if learner.classifier is None and job.crew.count > 1:
+        raise UsageError(f"a {job.recipe.system} is fitted at once, by one process", hint="leave torchrun out")
+    facts: dict[str, JSON] = {"recipe": job.recipe.to_json(), "slices": _plain(learner.counts), **_made_with(job)}
+    if job.crew.leads:
+        save(job.out / RUN, claim)
     if learner.classifier is not None:
-        facts |= _fitted(learner.classifier, recipe, out, facts, say, tick)
+        facts |= _fitted(learner.classifier, job, facts)
+    if job.crew.leads:
+        _write(learner, job, facts, judge)
+    return job.out / MODEL
+
+
+def _write(learner: Student, job: Job, facts: dict[str, JSON], judge: Callable[[System], Mapping[str, JSON]]) -> None:
+    """The networks of a system that has learned, then the ``model.json`` that promises them."""
     started = time.monotonic()
     model = learner.model()
-    facts = {"seconds": round(time.monotonic() - started, 1), **facts, **model.facts}
+    facts = {"seconds": round(time.monotonic() - started, 1), **facts, **model.facts, **judge(model.system)}
     curve = PlattCurve.fit(*learner.scores(model.system))
-    say(f"threshold {curve.told(FALSE_ALARMS)}")
+    job.say(f"threshold {curve.told(FALSE_ALARMS)}")
     files = model.system.networks.files
     baseline = Baseline(
-        recipe.name,
-        recipe.system,
+        job.recipe.name,
+        job.recipe.system,
         model.system.look,
         model.system.settings,
         learner.modalities,
         curve,
         {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-        digest(entries),
+        job.manifest,
         facts,
     )
     for name, data in files.items():
-        save(out / name, data)
-    save(out / MODEL, baseline.to_json(FALSE_ALARMS).encode())
-    return out / MODEL
+        save(job.out / name, data)
+    save(job.out / MODEL, baseline.to_json(FALSE_ALARMS).encode())
 
 
 def try_out(
     recipe: Recipe, *, allow_leaks: bool = False, device: str | None = None, tick: Tick | None = None
 ) -> Estimate:
     """Two steps on a few series, nothing written: what the whole would take. Raises as `train` does."""
-    entries, where = checked(recipe, allow_leaks=allow_leaks, tick=tick), device or _device()
+    entries, where = checked(recipe, allow_leaks=allow_leaks, tick=tick), device or default_device()
     every, started = lesson(entries, where, tick), time.monotonic()
     learner = student(recipe, Lesson(every.taught, every.held, where, tick, TRIED))
     held = sum(int(part["authentic_series"]) + int(part["forged_series"]) for part in learner.counts.values())
@@ -159,24 +222,53 @@ def sheet_to(recipe: Recipe, path: Path, *, allow_leaks: bool = False, tick: Tic
     save(path, stream.getvalue())
 
 
-def checked(recipe: Recipe, *, allow_leaks: bool = False, tick: Tick | None = None) -> tuple[Entry, ...]:
+def checked(
+    recipe: Recipe, *, allow_leaks: bool = False, tick: Tick | None = None, pixels: bool = True
+) -> tuple[Entry, ...]:
     """The entries of the recipe's manifest, with digests, once it was found not to leak.
+
+    ``pixels`` says whether pictures are compared as well as patients and files.
 
     Raises:
         UsageError: the recipe names no manifest.
         MissingExtraError: the system needs a package that is not installed.
         InputError: the manifest cannot be read, leaks, or lacks a class in a part.
+        WeightsError: a file that the recipe names is not there.
     """
     if recipe.manifest is None:
         raise UsageError(f"the recipe {recipe.name} names no manifest", hint="add [data] manifest, or say --data")
     needs = SYSTEMS[recipe.system].needs
     if needs is not None and find_spec(needs[0]) is None:
         raise MissingExtraError(*needs)
+    _present(recipe)
     entries = digested(table.read(recipe.manifest).entries, tick)
     leaks.check(entries, allow_leaks=allow_leaks, pixels=False)
     lesson(entries, "cpu", None)
-    leaks.check(entries, allow_leaks=allow_leaks, pixels=not allow_leaks, tick=tick)
+    if pixels and not allow_leaks:
+        leaks.check(entries, tick=tick)
     return entries
+
+
+def writable(out: Path) -> None:
+    """That the folder of a run can be made and written, before anything is read.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    there = next(one for one in (out, *out.absolute().parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write the run folder {out}", hint="choose a folder that you may write to")
+
+
+def _present(recipe: Recipe) -> None:
+    """That the files are there which the network starts from, before anything is read."""
+    for one in fields(recipe.net):
+        value = getattr(recipe.net, one.name)
+        if isinstance(value, Path) and not value.is_file():
+            raise WeightsError(
+                f"the recipe's {one.name} names {value}, and there is no such file",
+                hint=f"give a file, or leave {one.name} out to start from scratch",
+            )
 
 
 def lesson(entries: tuple[Entry, ...], device: str, tick: Tick | None) -> Lesson:
@@ -189,34 +281,48 @@ def lesson(entries: tuple[Entry, ...], device: str, tick: Tick | None) -> Lesson
     return Lesson(taught, held, device, tick)
 
 
-def _fitted(
-    learner: Classifier,
-    recipe: Recipe,
-    out: Path,
-    settings: dict[str, JSON],
-    say: Callable[[str], None],
-    tick: Tick | None,
-) -> dict[str, JSON]:
+def _fitted(learner: Classifier, job: Job, settings: Mapping[str, JSON]) -> dict[str, JSON]:
     """Train to the end, keep the best weights, and say how it went."""
-    plan = recipe.train
+    plan, out, record = job.recipe.train, job.out, job.out / RECORD
     budget = Budget(plan.steps, plan.minutes, plan.save_every, plan.seed)
+    board = Board(out) if job.tensorboard and job.crew.leads else None
+    learner.crew, forecast = job.crew, Forecast(plan, job.say)
 
     def stop() -> bool:
-        if tick is not None:
-            tick("training", learner.done, plan.steps)
+        forecast(learner.done)
+        if job.tick is not None:
+            job.tick("training", learner.done, plan.steps)
         return learner.stopped()
 
-    done: Progress = fit(learner, budget, out, settings, say=say, stop=stop)
+    def note(step: int, means: Mapping[str, float]) -> None:
+        if board is not None:
+            board.note(step, means)
+
+    if job.crew.leads:
+        _draw(record, None)
+    done = fit(learner, budget, out, settings, say=job.say, stop=stop, note=note, crew=job.crew)
     if int(learner.standing.looked) != done.step:
-        say(f"step {done.step}: {learner.measure} {learner.look(done.step):.4g}")
-    save_file({key: value.cpu().contiguous() for key, value in learner.best.state_dict().items()}, out / BEST)
+        job.say(f"step {done.step}: {learner.measure} {learner.look(done.step):.4g}")
+    if job.crew.leads:
+        write_tensors(out / BEST, learner.best.state_dict())
+        _draw(record, int(learner.standing.step))
+    if board is not None:
+        board.close()
     return {
         "steps": done.step,
         "seconds": round(done.seconds, 1),
         "best_step": int(learner.standing.step),
         "best": {learner.measure: float(learner.standing.best)},
         "parameters": sum(one.numel() for one in learner.best.parameters()),
+        "best_sha256": file_digest(out / BEST) if job.crew.leads else None,
     }
+
+
+def _draw(record: Path, best: int | None) -> None:
+    """The curves of a record beside it, if it holds any yet."""
+    drawn = curves(record, best)
+    if drawn is not None:
+        save(record.with_name(CURVES), drawn)
 
 
 def _lasting(classifier: Classifier, shown: int, recipe: Recipe) -> float:
@@ -231,26 +337,27 @@ def _plain(counts: Mapping[str, Mapping[str, int]]) -> JSON:
     return {part: dict(found) for part, found in counts.items()}
 
 
-def _environment(device: str) -> dict[str, JSON]:
-    return {
-        "tamperscope": tamperscope.__version__,
-        "torch": torch.__version__,
-        "python": sys.version.split()[0],
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-    }
+def _made_with(job: Job) -> dict[str, JSON]:
+    """Code, libraries and machine; what the code was changed by lies in the run folder as a file."""
+    code = Code.running()
+    if code.diff and job.crew.leads:
+        save(job.out / DIFF, code.diff)
+    found: dict[str, JSON] = {"code": code.to_json(), **environment(job.device)}
+    return found if job.crew.count == 1 else {**found, "workers": job.crew.count}
 
 
-def _claim(out: Path, recipe: Recipe, manifest: str) -> bytes:
+def claimed(job: Job, **more: JSON) -> bytes:
     """What the folder says of whose run it holds; how long a run goes on may change.
 
     Raises:
         UsageError: it says something else already.
         UnreadableError: it says nothing that can be read.
     """
+    recipe, path = job.recipe, job.out / RUN
     plan = {key: value for key, value in asdict(recipe.train).items() if key not in ("steps", "minutes")}
-    mine = {**recipe.to_json(), "train": plan, "manifest": manifest}
-    path = out / RUN
+    mine = {**recipe.to_json(), "train": plan, "manifest": job.manifest, **more}
+    if job.crew.count > 1:  # with another number of processes, the same steps see other batches
+        mine["workers"] = job.crew.count
     try:
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else mine
     except (OSError, ValueError) as error:
@@ -258,12 +365,14 @@ def _claim(out: Path, recipe: Recipe, manifest: str) -> bytes:
     if known != mine:
         differ = sorted(key for key in mine.keys() | known.keys() if known.get(key) != mine.get(key))
         raise UsageError(
-            f"{out} holds a run of another recipe or manifest: {', '.join(differ)}", hint="choose another run folder"
+            f"{job.out} holds a run of another recipe or manifest: {', '.join(differ)}",
+            hint="choose another run folder",
         )
     return (json.dumps(mine, indent=2) + "\n").encode()
 
 
-def _device() -> str:
+def default_device() -> str:
+    """A GPU if there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -20,6 +20,7 @@ from torch.optim import Adam, Optimizer
 from tamperscope.errors import TrainingError, UsageError
 from tamperscope.train.rate import set_rate
 from tamperscope.train.recipe import Training
+from tamperscope.train.workers import ALONE, Crew
 
 FULL = "a smaller batch with accumulate raised in proportion, a smaller side, or a narrower network needs less"
 
@@ -75,6 +76,8 @@ class Classifier:
         self.net = net.to(self.device)
         self.best = deepcopy(self.net).eval().requires_grad_(requires_grad=False)
         self.standing = Standing()
+        self.crew: Crew = ALONE
+        """Those that learn with it."""
         self.done = 0
         """Steps, for a progress bar."""
         self.parts: Mapping[str, nn.Module] = {"net": self.net, "best": self.best, "standing": self.standing}
@@ -92,13 +95,15 @@ class Classifier:
         with _memory(chosen), seeded(int(rng.integers(2**63)), self.device):
             self.net.train()
             optimiser.zero_grad()
-            loss = sum(self._learn(rng) for _ in range(chosen.accumulate))
+            loss = self.crew.mean(sum(self._learn(rng) for _ in range(chosen.accumulate)))
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss of step {number + 1} is {loss}",
                     hint="lower the rate; the last checkpoint in the run folder is from before",
                 )
+            self.crew.average_gradients(self.net)
             optimiser.step()
+            self.crew.average_statistics(self.net)
             self.done, told = number + 1, {"loss": loss}
             if (number + 1) % chosen.save_every == 0:
                 told[self.measure] = self.look(number + 1)
@@ -107,11 +112,14 @@ class Classifier:
     def look(self, step: int) -> float:
         """How well the network does on the part calibrate; its weights are kept if none were better.
 
+        Of a crew the first looks, and all go by what it sees.
+
         Raises:
             TrainingError: it answers with no number.
         """
         with torch.inference_mode():
-            value = self._look(self.net.eval())
+            seen = self._look(self.net.eval()) if self.crew.leads else math.nan
+        value = self.crew.agreed(seen)
         if not math.isfinite(value):
             raise TrainingError(
                 "the network answers with no number", hint="lower the rate, and choose a new run folder"
@@ -144,9 +152,11 @@ def one_logit_each(logits: Tensor, count: int) -> Tensor:
     Raises:
         UsageError: the network gives something else.
     """
-    if logits.shape != (count, 1):
+    shape = getattr(logits, "shape", None)
+    if shape != (count, 1):
         raise UsageError(
-            f"the network gives {tuple(logits.shape)} for {count} inputs", hint="it must give one logit each: (N, 1)"
+            f"the network gives {type(logits).__name__ if shape is None else tuple(shape)} for {count} inputs",
+            hint="it must give one logit each: (N, 1)",
         )
     return logits.float()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -17,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tamperscope.errors import WeightsError
+from tamperscope.errors import UsageError, WeightsError
 from tamperscope.records import JSON
+from tamperscope.train.workers import ALONE, Crew
 
 
 class Learner(Protocol):
@@ -59,29 +61,35 @@ def fit(
     *,
     say: Callable[[str], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
+    note: Callable[[int, Mapping[str, float]], None] = lambda _, __: None,
+    crew: Crew = ALONE,
 ) -> Progress:
     """Let ``learner`` learn, in place, until the budget is used up, or until ``stop`` says so after a checkpoint.
 
     ``folder`` receives ``record.jsonl`` (the settings, then a line of mean losses each time it saves) and
     ``last.safetensors``, from which the same call goes on. A step draws from a generator seeded by its own number, so
-    an interrupted run ends with the same weights as one in a single piece of as many steps.
+    an interrupted run ends with the same weights as one in a single piece of as many steps. ``note`` is told each line
+    of means with its step. Of a ``crew`` the first process writes, and its clock counts.
 
     Raises:
         WeightsError: the checkpoint in ``folder`` is of other networks, or damaged.
+        UsageError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     done = _resume(learner, folder / "last.safetensors")
-    _log(folder, {"settings": dict(settings), "budget": asdict(budget), "from": done.step})
+    if crew.leads:
+        _open(folder)
+        _log(folder, {"settings": dict(settings), "budget": asdict(budget), "from": done.step})
     started, before = time.monotonic(), done.seconds
     losses: dict[str, list[float]] = defaultdict(list)
     while not _spent(done, budget) and not stop():
-        for name, value in learner.step(done.step, np.random.default_rng([budget.seed, done.step])).items():
+        for name, value in learner.step(done.step, crew.rng(budget.seed, done.step)).items():
             losses[name].append(value)
-        done = Progress(done.step + 1, before + time.monotonic() - started)
-        if done.step % budget.save_every == 0 or _spent(done, budget):
+        done = Progress(done.step + 1, crew.agreed(before + time.monotonic() - started))
+        if crew.leads and (done.step % budget.save_every == 0 or _spent(done, budget)):
             _save(learner, done, folder)
             means = {name: float(np.mean(values)) for name, values in losses.items()}
             _log(folder, {**asdict(done), **means})
+            note(done.step, means)
             say(f"step {done.step}, {done.seconds:.0f} s: " + ", ".join(f"{k} {v:.4g}" for k, v in means.items()))
             losses.clear()
     return done
@@ -111,9 +119,22 @@ def _save(learner: Learner, done: Progress, folder: Path) -> None:
         for number, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{which}.{number}.{name}": value for name, value in state.items()}
     tensors |= {"step": torch.tensor(done.step), "seconds": torch.tensor(done.seconds, dtype=torch.float64)}
-    part = folder / "last.part"
-    save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, part)
-    part.replace(folder / "last.safetensors")
+    write_tensors(folder / "last.safetensors", tensors)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a file of safetensors that appears whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written; what was there before is left.
+    """
+    part = path.with_suffix(".part")
+    try:
+        save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, part)
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
 
 
 def _resume(learner: Learner, path: Path) -> Progress:
@@ -146,6 +167,30 @@ def _restore(optimiser: Optimizer, tensors: Mapping[str, Tensor], prefix: str) -
     optimiser.load_state_dict({"state": dict(state), "param_groups": optimiser.state_dict()["param_groups"]})
 
 
+def _open(folder: Path) -> None:
+    """Make the folder, and take away a line of its record that a kill tore."""
+    path = folder / "record.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        data = path.read_bytes() if path.exists() else b""
+        if data and not data.endswith(b"\n"):
+            os.truncate(path, data.rfind(b"\n") + 1)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def _log(folder: Path, line: Mapping[str, object]) -> None:
-    with (folder / "record.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    path = folder / "record.jsonl"
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: Exception) -> UsageError:
+    why = getattr(error, "strerror", None) or error
+    return UsageError(
+        f"cannot write {path}: {why}",
+        hint="make room, or choose a folder that you may write to; the same command goes on from the last checkpoint",
+    )
