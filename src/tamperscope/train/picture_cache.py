@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -42,6 +42,9 @@ class Shown:
     """(D): `FORGED`, `AUTHENTIC`, or `UNSURE` for a slice that teaches nothing."""
     boxes: tuple[FloatArray, ...] = ()
     """For each slice float32 (M, 4): where it was changed, see `boxes.around`."""
+    patient: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """See `cases.Case`. These two are not kept: pictures from the folder have none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

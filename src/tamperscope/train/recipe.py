@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tamperscope.errors import UsageError
 from tamperscope.records import JSON
 from tamperscope.toml import Checker
 from tamperscope.train.augment import Augmentation
-from tamperscope.train.options import ABOVE_0, COUNT, SYSTEMS
+from tamperscope.train.options import ABOVE_0, COUNT, SYSTEMS, OwnNet, PictureInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,44 @@ def read_recipe(path: Path) -> Recipe:
 
 def parse_recipe(text: str, name: str, folder: Path | None = None) -> Recipe:
     """A recipe from its TOML text; ``name`` is what messages call it, ``folder`` what its paths are relative to."""
-    tree = toml.tree(text, name, "see experiments/baselines")
-    check, base = Checker(name), folder or Path()
+    return _of(toml.tree(text, name, "see experiments/baselines"), name, folder or Path())
+
+
+def recorded(tree: Mapping[str, JSON], name: str, folder: Path | None = None) -> Recipe:
+    """The recipe of an earlier run, as `Recipe.to_json` wrote it: without manifest and files to start from.
+
+    Raises:
+        UsageError: this version does not know such a recipe.
+    """
+    said: dict[str, Any] = {key: _said(value) for key, value in tree.items()}
+    said.get("net", {}).pop("pretrained", None)
+    known = SYSTEMS.get(said.get("system", ""))
+    if known is not None and not known.augmented:
+        said.pop("augment", None)
+    return _of(said, name, folder or Path())
+
+
+def with_own(recipe: Recipe, build: str) -> Recipe:
+    """The same recipe for a network of the user's, "my_module:build"; input, augmentation and steps stay.
+
+    Raises:
+        UsageError: a recipe of something else than slices as pictures.
+    """
+    if not isinstance(recipe.input, PictureInput):
+        raise UsageError(
+            f"a {recipe.system} sees no pictures, which --model {build} would take",
+            hint="start from a recipe of a network of pictures, such as experiments/baselines/cnn-small.toml",
+        )
+    return replace(recipe, name=build.replace(":", "-"), system="own", net=OwnNet(build))
+
+
+def _said(value: JSON) -> Any:
+    """A table without what nobody said."""
+    return {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+
+
+def _of(tree: Mapping[str, Any], name: str, base: Path) -> Recipe:
+    check = Checker(name)
     check.keys(tree, ("name", "system", "data", "net", "input", "augment", "train"), "the recipe")
     called, system = (check.one(tree, key, str, None) for key in ("name", "system"))
     if not called:
