@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tamperscope.commands import datasets, train
+from tamperscope.commands import datasets, models, train
 from tamperscope.commands.benchmark import benchmark
 from tamperscope.commands.doctor import doctor
 from tamperscope.commands.evaluate import evaluate
@@ -32,6 +32,7 @@ app.add_typer(datasets.app)
 app.add_typer(train.app)
 app.command()(evaluate)
 app.command()(benchmark)
+app.add_typer(models.app)
 app.command()(doctor)
 
 

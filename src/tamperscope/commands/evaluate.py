@@ -17,7 +17,7 @@ def evaluate(
     data: Annotated[Path, typer.Option("--data", help="Manifest (CSV or Parquet), or the folder of a forge-set.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.html, .json and every answer.")],
     model: Annotated[
-        str, typer.Option(help="Name of a packaged model, the JSON of a Card, or the folder of a training.")
+        str, typer.Option(help="Name of a packaged or imported model, the JSON of a Card, or the folder of a training.")
     ] = "ct-trace",
     part: Annotated[str | None, typer.Option(help="Part of the split to judge: test, say.")] = None,
     false_alarms: Annotated[

@@ -16,7 +16,7 @@ from tamperscope.datasets import cases, table
 from tamperscope.datasets.cases import Group
 from tamperscope.datasets.manifest import Entry, Tick, digest, digested
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate import against, audit, baseline, examples, leak, page, plots, robustness
+from tamperscope.evaluate import against, audit, baseline, examples, leak, page, plots, robustness, store
 from tamperscope.evaluate.outcomes import Outcome, Tested
 from tamperscope.evaluate.page import Example
 from tamperscope.evaluate.run import Run, run, run_changed, selected
@@ -34,7 +34,7 @@ class Asked:
     """What an evaluation is asked for."""
 
     model: str
-    """Name of a packaged Card, the path of one, or the folder of a training (`baseline`)."""
+    """Name of a packaged Card, the path of one, or the folder of a training (`baseline`) or its name in `store`."""
     data: Path
     """A manifest, or a folder that holds one."""
     out: Path
@@ -100,8 +100,9 @@ def chosen(asked: Asked) -> tuple[Tested, str]:
         WeightsError: it is damaged.
     """
     policy = Policy.at(asked.false_alarms)
-    if (Path(asked.model) / baseline.MODEL).is_file():
-        folder = Path(asked.model)
+    trained = (Path(asked.model), store.found(asked.model))
+    folder = next((one for one in trained if one is not None and (one / baseline.MODEL).is_file()), None)
+    if folder is not None:
         return baseline.as_tested(folder, policy, asked.threads), baseline.read_baseline(folder).sha256
     card = card_of(asked.model)
     return Tested(card.name, detectors.from_card(card, asked.threads), card.calibration, policy), card.sha256
@@ -163,9 +164,10 @@ def card_of(model: str) -> Card:
         return packaged[model]
     if Path(model).is_file():
         return weights.read_card(Path(model))
+    known = ", ".join([*packaged, *store.names()])
     raise UsageError(
         f"no model is called {model}",
-        hint=f"there are {', '.join(packaged)}; or give the JSON of a Card, or the folder of a training",
+        hint=f"there are {known}; or give the JSON of a Card, or the folder of a training",
     )
 
 
