@@ -25,7 +25,7 @@ from tamperscope.evaluate.systems.pictures import NETWORK  # noqa: E402
 from tamperscope.train import baseline, export, slices  # noqa: E402
 from tamperscope.train.augment import Augmentation  # noqa: E402
 from tamperscope.train.classifier import Classifier  # noqa: E402
-from tamperscope.train.options import PictureInput, PictureNet, PlainCnn  # noqa: E402
+from tamperscope.train.options import OwnNet, PictureInput, PictureNet, PlainCnn  # noqa: E402
 from tamperscope.train.recipe import Recipe, Training, read_recipe  # noqa: E402
 from tamperscope.train.systems import pictures  # noqa: E402
 
@@ -268,3 +268,124 @@ def test_the_network_of_another_run_is_refused(run, tmp_path):
     (tmp_path / NETWORK).write_bytes(b"another")
     with pytest.raises(WeightsError, match="the model promises"):
         BaselineDetector(tmp_path)
+
+
+# --- folders, disks and files that fail ---
+
+
+def test_a_folder_that_cannot_be_is_told_before_anything_is_read(recipe, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(baseline, "checked", None)
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(UsageError, match="cannot write the run folder"):
+            baseline.train(recipe, out, device="cpu")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_pretrained_weights_that_are_missing_are_told_before_anything_is_read(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(baseline.table, "read", None)
+    net = PictureNet("resnet50", 0.125, 0.25, pretrained=tmp_path / "absent.safetensors")
+    chosen = replace(recipe, system="picture-net", net=net)
+    for started in (
+        lambda: baseline.train(chosen, tmp_path / "run", device="cpu"),
+        lambda: baseline.try_out(chosen, device="cpu"),
+    ):
+        with pytest.raises(WeightsError, match=r"pretrained names .*absent\.safetensors, and there is no such file"):
+            started()
+    assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from tamperscope.errors import UsageError
+from tamperscope.train import baseline
+from tamperscope.train.recipe import read_recipe
+plain = baseline.fit
+def fit(*arguments, **options):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+    return plain(*arguments, **options)
+baseline.fit = fit
+try:
+    baseline.train(read_recipe(Path(sys.argv[1])), Path(sys.argv[2]), device="cpu")
+except UsageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is set as Linux has it")
+@pytest.mark.parametrize(("limit", "which"), [(8000, "last.safetensors"), (10, "record.jsonl")])
+def test_a_disk_that_is_full_is_told_and_the_run_goes_on_when_it_is_not(recipe, tmp_path, limit, which):
+    path, out = tmp_path / "R.toml", tmp_path / "run"
+    path.write_text(
+        f'name = "tiny"\nsystem = "plain-cnn"\n[data]\nmanifest = "{recipe.manifest}"\n[net]\nwidth = 4\n[input]\n'
+        "side = 32\n[train]\nsteps = 4\nbatch = 4\nsave_every = 2\nvalidate = 8\n"
+    )
+    command = [sys.executable, "-c", FULL, str(path), str(out), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"cannot write {out / which}" in done.stdout
+    assert "make room" in done.stdout
+    assert not any(path.suffix in (".part", ".onnx") or path.name == MODEL for path in out.iterdir())
+    assert baseline.train(read_recipe(path), out, device="cpu").exists()
+    assert [row["step"] for row in rows(out) if "step" in row] == [2, 4]
+
+
+OWN = """
+import torch
+
+def two(side):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(side * side, 2))
+
+def text(side):
+    class Text(torch.nn.Module):
+        def forward(self, x):
+            return "suspicious"
+    return Text()
+
+def fails(side):
+    return torch.nn.Linear(7, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [
+        ("two", r"gives \(2, 2\) for 2 inputs.*one logit each"),
+        ("text", "gives str for 2 inputs"),
+        ("fails", "the network fails on two empty pictures"),
+        ("absent", "makes no network"),
+    ],
+)
+def test_a_network_of_ones_own_that_cannot_do_is_told_before_a_picture_is_read(
+    recipe, tmp_path, build, why, monkeypatch
+):
+    (tmp_path / f"own_{build}.py").write_text(OWN)
+    monkeypatch.setattr(slices, "load", None)
+    chosen = replace(recipe, system="own", net=OwnNet(f"own_{build}:{build}"), folder=tmp_path)
+    with pytest.raises(UsageError, match=why):
+        baseline.train(chosen, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_whose_answers_have_another_shape_than_torchs_is_refused():
+    class Turned(torch.nn.Module):
+        """One row a picture in torch; the exported file takes two pictures for granted."""
+
+        def forward(self, x):
+            return x.mean((1, 2, 3))[:, None] if torch.compiler.is_exporting() else x.mean((1, 2, 3))[None]
+
+    seen = {"pictures": np.zeros((2, 1, 4, 4), np.float32)}
+    with pytest.raises(WeightsError, match=r"x\.onnx gives \(2, 1\), torch \(1, 2\)"):
+        export.checked(Turned(), "x.onnx", {"pictures": torch.zeros(2, 1, 4, 4)}, "logits", [seen])
+
+
+def test_what_torch_cannot_export_is_told():
+    class Looping(torch.nn.Module):
+        def forward(self, x):
+            while x.sum() > 1.0:
+                x = x / 2.0
+            return x
+
+    with pytest.raises(WeightsError, match="torch cannot export the network"):
+        export.checked(Looping(), "x.onnx", {"pictures": torch.ones(2, 1)}, "logits", [])

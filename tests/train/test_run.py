@@ -130,3 +130,13 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         (tmp_path / "last.safetensors").write_bytes(damaged)
         with pytest.raises(WeightsError, match=r"last\.safetensors is damaged"):
             fit(Line(), BUDGET, tmp_path, {})
+
+
+def test_a_line_that_a_kill_tore_is_taken_away(tmp_path):
+    fit(Line(), replace(BUDGET, steps=2), tmp_path, {})
+    whole = lines(tmp_path)
+    with (tmp_path / "record.jsonl").open("a") as file:
+        file.write('{"step": 3, "seco')
+    fit(Line(), BUDGET, tmp_path, {})
+    assert lines(tmp_path)[: len(whole)] == whole
+    assert lines(tmp_path)[len(whole)]["from"] == 2

@@ -75,6 +75,11 @@ def checked(
         (answer,) = session.run([output], dict(seen))
         with torch.inference_mode():
             expected = net(*(torch.from_numpy(seen[key]) for key in inputs)).numpy()
+        if answer.shape != expected.shape:
+            raise WeightsError(
+                f"{name} gives {answer.shape}, torch {expected.shape}",
+                hint="let the network work for any number of inputs",
+            )
         largest = max(largest, float((np.abs(answer - expected) / np.maximum(np.abs(expected), 1.0)).max()))
     if not largest < LARGEST_PART:
         raise WeightsError(f"the logits of {name} differ by {largest:.2g} from torch", hint="do not use this file")
@@ -106,15 +111,21 @@ def write(
     with warnings.catch_warnings():
         # The exporter warns of its own future; none of it concerns the file.
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            net,
-            tuple(inputs.values()),
-            dynamo=True,
-            dynamic_shapes=shapes or None,
-            input_names=list(inputs),
-            output_names=[output],
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                net,
+                tuple(inputs.values()),
+                dynamo=True,
+                dynamic_shapes=shapes or None,
+                input_names=list(inputs),
+                output_names=[output],
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise WeightsError(
+                f"torch cannot export the network: {str(error).strip().splitlines()[0]}",
+                hint="let it work for any number of inputs, with operations that ONNX has",
+            ) from error
     if program is None:
         raise WeightsError(f"torch exported nothing to {path}", hint="install the versions of the extra 'train'")
     program.save(str(path), external_data=False)

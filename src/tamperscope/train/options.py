@@ -96,7 +96,8 @@ class OwnNet:
     """A network of the user's: ``build`` is called with ``side`` and gives one that takes pictures to logits."""
 
     build: str
-    """The module and the function in it, "my_module:build": found as Python finds modules, or beside the recipe."""
+    """The module and the function in it, "my_module:build": found as Python finds modules, beside the recipe, or in the
+    working directory."""
 
 
 @dataclass(frozen=True, slots=True)

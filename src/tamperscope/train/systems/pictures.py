@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -64,6 +65,8 @@ class PictureStudent:
     def of(cls, recipe: Recipe, lesson: Lesson) -> PictureStudent:
         """Reads the pictures."""
         spec = spec_of(recipe)
+        if isinstance(recipe.net, OwnNet):
+            _try_out(build(recipe), spec.side)
         parts = (("train", lesson.taught), ("calibrate", lesson.held))
         taught, held = (slices.load(each, name, spec, lesson.tick, lesson.most, lesson.cache) for name, each in parts)
         return cls(recipe, taught, held, lesson.device)
@@ -194,19 +197,31 @@ def _patches(net: PatchNet, side: int) -> nn.Module:
 
 
 def _own(build: str, side: int, recipe: Recipe) -> nn.Module:
-    """What the user's function gives; its module is looked for beside the recipe too."""
+    """What the user's function gives; its module is looked for beside the recipe and in the working directory too."""
     module, _, function = build.partition(":")
-    sys.path.insert(0, str(recipe.folder))
+    before = sys.path.copy()
+    sys.path[:0] = [str(recipe.folder), str(Path.cwd())]
     try:
         made = getattr(importlib.import_module(module), function)(side=side)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         hint = 'write "my_module:build", where build(side=...) gives a torch.nn.Module'
         raise UsageError(f"build = {build!r} makes no network: {error}", hint=hint) from error
     finally:
-        sys.path.remove(str(recipe.folder))
+        sys.path[:] = before
     if not isinstance(made, nn.Module):
         raise UsageError(f"build = {build!r} gives a {type(made).__name__}", hint="it gives a torch.nn.Module")
     return made
+
+
+def _try_out(net: nn.Module, side: int) -> None:
+    """That a network of the user's gives a logit a picture, before any is read."""
+    try:
+        with torch.inference_mode():
+            answer = net.eval()(torch.zeros(2, 1, side, side))
+    except Exception as error:  # it is the user's code
+        hint = f"it is given pictures, float32 (N, 1, {side}, {side})"
+        raise UsageError(f"the network fails on two empty pictures: {error}", hint=hint) from error
+    one_logit_each(answer, 2)
 
 
 def _pretrained(net: PictureNet) -> dict[str, Tensor] | None:
