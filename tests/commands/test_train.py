@@ -204,3 +204,52 @@ def test_its_help_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
     assert "RECIPE.toml" in done.stdout
     assert "ct-gan" in done.stdout
+
+
+OWN = """
+import torch
+
+def build(side):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(side * side, 1))
+"""
+
+
+def test_a_network_of_ones_own_takes_the_place_of_the_recipes(recipe, tmp_path, monkeypatch):
+    pytest.importorskip("timm", reason="the extra [train] is not installed")
+    (tmp_path / "my_module.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    done = run(recipe, "--model", "my_module:build", "--out", "run")
+    assert done.exit_code == 0, done.output
+    model = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert (model["name"], model["system"]) == ("my_module-build", "own")
+    assert model["training"]["recipe"]["augment"]["noise"] == 0.05
+    assert model["input"]["side"] == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--out", "run"), "nothing to train was named"),
+        (("{recipe}", "--out", "run", "--data", "a.csv", "--data", "b.csv"), "2 manifests"),
+        (("{recipe}", "--from", "a", "--add", "b.csv"), "--from goes with no recipe"),
+        (("--from", "a", "--dry-run"), "--from goes with no recipe"),
+        (("--from", "a", "--out", "run"), "say --from RUN --data OLD --add NEW --out"),
+        (("--from", "ct-trace", "--data", "a.csv", "--add", "b.csv", "--out", "run"), "ct-trace is a Card"),
+        (("--from", "nowhere", "--data", "a.csv", "--add", "b.csv", "--out", "run"), "cannot read"),
+        (("{recipe}", "--model", "no_module:build", "--out", "run"), "makes no network"),
+    ],
+)
+def test_what_does_not_go_together_is_told(recipe, tmp_path, monkeypatch, arguments, why):
+    pytest.importorskip("timm", reason="the extra [train] is not installed")
+    monkeypatch.chdir(tmp_path)
+    done = run(*(str(one).format(recipe=recipe) for one in arguments))
+    assert done.exit_code == 2
+    assert why in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_several_processes_the_first_speaks(recipe, monkeypatch):
+    pytest.importorskip("timm", reason="the extra [train] is not installed")
+    monkeypatch.setenv("RANK", "1")
+    done = run(recipe, "--dry-run")
+    assert (done.exit_code, done.stdout) == (0, "")

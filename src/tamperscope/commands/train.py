@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,12 +52,35 @@ def options() -> None:
 
 @app.command(RECIPE)
 def recipe(
-    path: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train; see experiments/baselines.")],
+    path: Annotated[
+        Path | None, typer.Argument(metavar="RECIPE.toml", help="What to train; see experiments/baselines.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for checkpoints, record, network and model.json.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="A manifest instead of the recipe's.")] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="A manifest instead of the recipe's; with --from, that of the earlier training."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="A seed instead of the recipe's.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:BUILD", help="A network of your own instead of the recipe's: my_module:build."),
+    ] = None,
+    earlier: Annotated[
+        str | None,
+        typer.Option("--from", metavar="RUN", help="Instead of a recipe: go on with an earlier training, or its name."),
+    ] = None,
+    add: Annotated[Path | None, typer.Option(help="With --from: the manifest of new forgeries.")] = None,
+    rehearse: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="With --from: share of each batch from the earlier manifest.")
+    ] = 0.5,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="With --from: AUROC that an old group may lose.")
+    ] = 0.02,
+    ray: Annotated[
+        int | None, typer.Option(min=1, help="Workers of a Ray cluster to train in. Needs the extra 'ray'.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Train two batches, and say how long and how much memory it would take.")
     ] = False,
@@ -69,52 +93,137 @@ def recipe(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Train although a patient, file or picture is in two parts.")
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Keep the record for TensorBoard too. Needs the extra 'tensorboard'.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Train a classifier of slices: `tamperscope train RECIPE.toml --out RUN` means this command.
 
     It learns from the part train of a manifest, is stopped and calibrated by the part calibrate, and never sees
-    another. The same command goes on with an interrupted run. Exit codes: 0 trained; 2 usage error, a manifest that
-    leaks or lacks a class, or a training that failed.
+    another. The same command goes on with an interrupted run. `torchrun -m tamperscope train ...` trains in several
+    processes. Exit codes: 0 trained; 2 usage error, a manifest that leaks or lacks a class, a training that failed, or
+    new weights that are refused because they forget.
     """
     from tamperscope.errors import TamperscopeError
     from tamperscope.report import words
 
+    silent = quiet or os.environ.get("RANK", "0") != "0"  # of the processes of torchrun, the first speaks
+
     def say(line: str) -> None:
-        if not quiet:
+        if not silent:
             typer.echo(words.visible(line))
 
+    sources = data or []
     try:
-        chosen = _recipe(path, data, seed, out, asked=dry_run or show_augmentations is not None)
-        baseline = _baseline()
-        with progress(silent=quiet) as bar:
-            if show_augmentations is not None:
-                baseline.sheet_to(chosen, show_augmentations, allow_leaks=allow_leaks, tick=bar)
-                say(f"Augmentations: {show_augmentations}")
-            if dry_run:
-                say(str(baseline.try_out(chosen, allow_leaks=allow_leaks, tick=bar)))
-            if not dry_run and show_augmentations is None:
-                say(f"Model: {baseline.train(chosen, out, allow_leaks=allow_leaks, cache=cache, say=say, tick=bar)}")
+        with progress(silent=silent) as bar:
+            shared: dict[str, Any] = {"allow_leaks": allow_leaks, "say": say, "tick": bar}
+            if earlier is not None or add is not None:
+                _alone(path, seed, model, ray, cache, dry_run, show_augmentations)
+                said = _learn_on(earlier, add, sources, out, rehearse, margin, tensorboard=tensorboard, **shared)
+            else:
+                asked = dry_run or show_augmentations is not None
+                chosen = _recipe(path, sources, seed, out, model, asked=asked)
+                if asked:
+                    said = _shown(chosen, show_augmentations, dry_run=dry_run, allow_leaks=allow_leaks, tick=bar)
+                else:
+                    said = _trained(chosen, out, ray, tensorboard=tensorboard, cache=cache, **shared)
+            for line in said.splitlines():
+                say(line)
     except TamperscopeError as error:
         typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
         raise typer.Exit(USAGE_ERROR) from error
 
 
-def _recipe(path: Path, data: Path | None, seed: int | None, out: Path | None, *, asked: bool) -> Recipe:
-    """The recipe with the manifest and the seed to take; ``asked`` says that nothing is trained."""
+def _alone(*others: object) -> None:
+    """That nothing was said that has no meaning where an earlier training goes on."""
+    from tamperscope.errors import UsageError
+
+    if any(one not in (None, False) for one in others):
+        raise UsageError(
+            "--from goes with no recipe, --seed, --model, --ray, --cache, --dry-run or --show-augmentations",
+            hint="the recipe is that of the earlier training",
+        )
+
+
+def _learn_on(
+    earlier: str | None,
+    add: Path | None,
+    sources: list[Path],
+    out: Path | None,
+    rehearse: float,
+    margin: float,
+    **shared: Any,
+) -> str:
+    from tamperscope.errors import UsageError
+
+    if earlier is None or add is None or not sources or out is None:
+        raise UsageError(
+            "an earlier training goes on with four things", hint="say --from RUN --data OLD --add NEW --out ANOTHER_RUN"
+        )
+    _baseline()
+    from tamperscope.train import continual
+
+    plan = continual.Plan(rehearse, margin)
+    return f"Model: {continual.learn_on(_earlier(earlier), sources, add, out, plan, **shared)}"
+
+
+def _earlier(name: str) -> Path:
+    """The folder of an earlier training, or of an imported one."""
+    from tamperscope import weights
+    from tamperscope.errors import UsageError
+    from tamperscope.evaluate import store
+
+    if name in {card.name for card in weights.packaged()} or Path(name).suffix == ".json":
+        raise UsageError(
+            f"{name} is a Card: it holds a network for scanning, and neither the recipe nor the weights of a training",
+            hint="give the run folder of tamperscope train; ct-trace is trained on by experiments/ct_local/train.py",
+        )
+    return store.found(name) or Path(name)
+
+
+def _shown(chosen: Recipe, sheet: Path | None, *, dry_run: bool, allow_leaks: bool, tick: Tick | None) -> str:
+    """What a training would take, and a sheet of what it would see, a line each."""
+    baseline, said = _baseline(), list[str]()
+    if sheet is not None:
+        baseline.sheet_to(chosen, sheet, allow_leaks=allow_leaks, tick=tick)
+        said.append(f"Augmentations: {sheet}")
+    if dry_run:
+        said.append(str(baseline.try_out(chosen, allow_leaks=allow_leaks, tick=tick)))
+    return "\n".join(said)
+
+
+def _trained(chosen: Recipe, out: Path | None, ray: int | None, **shared: Any) -> str:
+    baseline = _baseline()
+    if ray is None:
+        return f"Model: {baseline.train(chosen, out, **shared)}"
+    from tamperscope.train import cluster
+
+    settings = {key: shared[key] for key in ("allow_leaks", "cache", "tensorboard")}
+    return f"Model: {cluster.train_on_ray(chosen, out or Path(), ray, **settings)}"
+
+
+def _recipe(
+    path: Path | None, data: list[Path], seed: int | None, out: Path | None, model: str | None, *, asked: bool
+) -> Recipe:
+    """The recipe with the manifest, seed and network to take; ``asked`` says that nothing is trained."""
     from dataclasses import replace
 
     from tamperscope.errors import UsageError
-    from tamperscope.train.recipe import read_recipe
+    from tamperscope.train.recipe import read_recipe, with_own
 
+    if path is None:
+        raise UsageError("nothing to train was named", hint="give RECIPE.toml, or --from RUN")
     if not path.exists() and not path.suffix:
         raise UsageError(f"{path} is no command and no recipe", hint="give RECIPE.toml, or ct-gan")
     if out is None and not asked:
         raise UsageError("no folder for the run was named", hint="say --out RUN, or --dry-run")
+    if len(data) > 1:
+        raise UsageError(f"{len(data)} manifests", hint="one recipe learns from one; --from takes several")
     found = read_recipe(path)
-    if seed is not None:
-        found = replace(found, train=replace(found.train, seed=seed))
-    return found if data is None else replace(found, manifest=data)
+    found = found if model is None else with_own(found, model)
+    found = found if seed is None else replace(found, train=replace(found.train, seed=seed))
+    return replace(found, manifest=data[0]) if data else found
 
 
 def _baseline() -> ModuleType:

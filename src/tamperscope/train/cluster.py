@@ -22,7 +22,13 @@ FOLDER = "ray"
 
 
 def train_on_ray(
-    recipe: Recipe, out: Path, count: int, *, allow_leaks: bool = False, tensorboard: bool = False
+    recipe: Recipe,
+    out: Path,
+    count: int,
+    *,
+    allow_leaks: bool = False,
+    cache: Path | None = None,
+    tensorboard: bool = False,
 ) -> Path:
     """Train in ``count`` workers, on GPUs where the cluster has as many; the same call goes on with a stopped run.
 
@@ -55,6 +61,7 @@ def train_on_ray(
             "recipe": _absolute(recipe),
             "out": out.absolute(),
             "allow_leaks": allow_leaks,
+            "cache": None if cache is None else cache.absolute(),
             "tensorboard": tensorboard,
         },
         scaling_config=ScalingConfig(num_workers=count, use_gpu=held.get("GPU", 0.0) >= count),
