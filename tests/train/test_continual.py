@@ -20,8 +20,8 @@ from tamperscope.train import baseline, continual  # noqa: E402
 from tamperscope.train.augment import Augmentation  # noqa: E402
 from tamperscope.train.continual import Compared, Plan, Rehearsal, compared, learn_on, refuse  # noqa: E402
 from tamperscope.train.options import PictureInput, PlainCnn  # noqa: E402
-from tamperscope.train.recipe import Recipe, Training, parse_recipe, recorded  # noqa: E402
 from tamperscope.train.picture_cache import Shown, Slices  # noqa: E402
+from tamperscope.train.recipe import Recipe, Training, parse_recipe, recorded  # noqa: E402
 
 TRAINING = Training(steps=4, batch=4, rate=1e-3, save_every=2, validate=8)
 PLAIN = Recipe("tiny", "plain-cnn", PlainCnn(2, 0.0), PictureInput(32), train=TRAINING)

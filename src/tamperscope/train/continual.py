@@ -34,8 +34,8 @@ from tamperscope.report.files import save
 from tamperscope.train import baseline, slices, workers
 from tamperscope.train.augment import Augmentation
 from tamperscope.train.baseline import BEST, Job, Say, quiet
-from tamperscope.train.recipe import Recipe, recorded
 from tamperscope.train.picture_cache import AUTHENTIC, FORGED, Shown, Slices
+from tamperscope.train.recipe import Recipe, recorded
 from tamperscope.train.slices import Batches
 from tamperscope.train.systems import STUDENTS
 from tamperscope.train.systems.pictures import PictureStudent, spec_of
