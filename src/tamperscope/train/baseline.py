@@ -32,10 +32,10 @@ from tamperscope.train import slices, workers
 from tamperscope.train.augment import contact_sheet
 from tamperscope.train.board import Board
 from tamperscope.train.classifier import Classifier
-from tamperscope.train.options import SYSTEMS
 from tamperscope.train.curves import curves
 from tamperscope.train.environment import Code, environment
 from tamperscope.train.forecast import Forecast
+from tamperscope.train.options import SYSTEMS
 from tamperscope.train.recipe import Recipe
 from tamperscope.train.run import Budget, fit, write_tensors
 from tamperscope.train.systems import Lesson, Student, student
