@@ -29,7 +29,7 @@ def test_patient_and_series_are_the_folders_below_the_collection(root):
     entries = ct_authentic.entries(root)
     assert len(entries) == 30
     found = {(entry.collection, entry.patient, entry.series) for entry in entries}
-    assert found == {("lidc", "L-2", ""), ("dx", "A-1", "soft"), ("dx", "A-1", "sharp"), ("tcga", "T-7", "")}
+    assert found == {("lidc", "L-2", "whole"), ("dx", "A-1", "soft"), ("dx", "A-1", "sharp"), ("tcga", "T-7", "")}
     assert list(entries) == sorted(entries, key=lambda entry: entry.path)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="datasets", help="Public data sets: list, check, split without leaks.", no_args_is_help=True)
 
+DEALT = ("patient", "generator", "scanner")
+"""Splits that deal patients out by shares."""
+
 Name = Annotated[str, typer.Argument(help="Name of the data set, see `tamperscope datasets list`.", metavar="NAME")]
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set; of a manifest, the file.", metavar="FOLDER")]
 
@@ -65,8 +68,16 @@ def manifest(
     folder: Folder,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: manifest.csv or manifest.parquet.")],
     split: Annotated[
-        str, typer.Option(help="patient, generator=NAME (hold it out), scanner=NAME (hold it out), or published.")
+        str,
+        typer.Option(
+            help="patient, generator=NAME or scanner=NAME (hold it out), file=SPLIT.json, or published: the parts that "
+            "the set has."
+        ),
     ] = "patient",
+    part: Annotated[str | None, typer.Option(help="Put all of it into this part, instead of a split.")] = None,
+    hold_out: Annotated[
+        str | None, typer.Option("--hold-out", metavar="GENERATOR", help="With published: leave it to the test.")
+    ] = None,
     parts: Annotated[
         str, typer.Option(help="Share of the patients in each part.")
     ] = "train=0.7,calibrate=0.1,test=0.2",
@@ -87,14 +98,14 @@ def manifest(
 
     with _told(), progress(silent=quiet) as tick:
         table.check_target(out)
-        reader, shares = _reader(name), _shares(parts)
-        listed = reader.entries(folder, tick)
-        divided = _divided(listed, split, shares, seed)
+        reader, how = _reader(name), _how(split, part, hold_out)
+        shares = _shares(parts)
+        divided = _divided(reader.entries(folder, tick), how, shares, seed)
         found = leaks.check(divided, allow_leaks=allow_leaks, pixels=pixels, tick=tick)
         about: dict[str, JSON] = {
             "dataset": name,
-            "split": split,
-            "parts": {} if split == "published" else {str(part): share for part, share in shares.items()},
+            "split": how.partition("=")[0] if how.startswith("file=") else how,
+            "parts": {str(part): share for part, share in shares.items()} if how.startswith(DEALT) else {},
             "seed": seed,
             "leaks": len(found),
             "pixels_compared": pixels,
@@ -159,20 +170,48 @@ def _shares(text: str) -> dict[Part, float]:
     return shares
 
 
-def _divided(listed: tuple[Entry, ...], split: str, shares: dict[Part, float], seed: int) -> tuple[Entry, ...]:
+def _how(split: str, part: str | None, hold_out: str | None) -> str:
+    """The three options that say where patients go, as one word."""
+    from tamperscope.errors import UsageError
+
+    if hold_out is not None and (split != "published" or part is not None):
+        raise UsageError(
+            f"--hold-out {hold_out} keeps the parts that are there", hint="say --split published, without --part"
+        )
+    if part is not None and split != "patient":
+        raise UsageError(f"both --part {part} and --split {split}", hint="give one of them")
+    return f"part={part}" if part is not None else f"held-out={hold_out}" if hold_out is not None else split
+
+
+def _divided(listed: tuple[Entry, ...], how: str, shares: dict[Part, float], seed: int) -> tuple[Entry, ...]:
     from tamperscope.datasets import splits
     from tamperscope.errors import UsageError
 
-    kind, _, held_out = split.partition("=")
-    if split == "patient":
-        return splits.by_patient(listed, shares, seed)
-    if split == "published":
-        return splits.published(listed)
-    if kind == "generator" and held_out:
-        return splits.without_generator(listed, held_out, shares, seed)
-    if kind == "scanner" and held_out:
-        return splits.without_scanner(listed, held_out, shares, seed)
-    raise UsageError(f"unknown split {split!r}", hint="use patient, published, generator=NAME or scanner=NAME")
+    kind, _, value = how.partition("=")
+    plain = {"patient": lambda: splits.by_patient(listed, shares, seed), "published": lambda: splits.published(listed)}
+    valued = {
+        "generator": lambda: splits.without_generator(listed, value, shares, seed),
+        "scanner": lambda: splits.without_scanner(listed, value, shares, seed),
+        "file": lambda: splits.from_file(listed, Path(value)),
+        "part": lambda: splits.whole(listed, _part(value)),
+        "held-out": lambda: splits.held_out(listed, value),
+    }
+    chosen = valued.get(kind) if value else plain.get(how)
+    if chosen is None:
+        raise UsageError(
+            f"unknown split {how!r}", hint="use patient, published, file=SPLIT.json, generator=NAME or scanner=NAME"
+        )
+    return chosen()
+
+
+def _part(name: str) -> Part:
+    from tamperscope.datasets.manifest import PARTS
+    from tamperscope.errors import UsageError
+
+    for part in PARTS:
+        if part == name:
+            return part
+    raise UsageError(f"unknown part {name!r}", hint=f"the parts are {', '.join(PARTS)}")
 
 
 def _counted(divided: Iterable[Entry]) -> Iterator[str]:

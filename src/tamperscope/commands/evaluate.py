@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="Manifest (CSV or Parquet), or the folder of a forge-set.")],
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", help="Manifest (CSV or Parquet), or the folder of a forge-set; several count as one."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.html, .json and every answer.")],
     model: Annotated[
         str, typer.Option(help="Name of a packaged or imported model, the JSON of a Card, or the folder of a training.")
@@ -55,7 +58,7 @@ def evaluate(
         with progress(silent=quiet) as tick:
             asked = evaluation.Asked(
                 model,
-                data,
+                tuple(data),
                 out,
                 part,
                 false_alarms,

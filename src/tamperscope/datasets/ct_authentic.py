@@ -6,7 +6,9 @@ Imaging Archive. The folder below each collection is the patient. Checked agains
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tamperscope import study
@@ -19,6 +21,8 @@ from tamperscope.records import Volume
 
 LEAST_SLICES = 8
 """Fewer are a pick of single slices far apart, not a volume."""
+WHOLE = "whole"
+"""What a volume is called that lies in the folder of its patient itself, without a folder of the series."""
 
 FACTS = Facts(
     name="ct-authentic",
@@ -105,4 +109,6 @@ def _listed(root: Path) -> list[Entry]:
         found.append(Entry(path, collection, patient, "/".join(below[:-1]), "", modality=modality, scanner=scanner))
     if not found:
         raise UnreadableError(f"no collection/patient/*.dcm below {root}", hint="give the folder of the collections")
-    return found
+    count = Counter((entry.patient, entry.series) for entry in found)
+    whole = {patient for (patient, series), number in count.items() if not series and number >= LEAST_SLICES}
+    return [replace(entry, series=entry.series or (WHOLE if entry.patient in whole else "")) for entry in found]

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
 from tamperscope.datasets.layout import named
-from tamperscope.datasets.manifest import PARTS, Entry, Part
+from tamperscope.datasets.manifest import PARTS, Entry, Part, dealt, placed
 from tamperscope.errors import InputError, UsageError
 
 Shares: TypeAlias = Mapping[Part, float]
@@ -32,6 +33,44 @@ def published(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     if not any(entry.part for entry in listed):
         raise InputError("this data set was published without a split", hint="split it by patient")
     return listed
+
+
+def whole(entries: Iterable[Entry], part: Part) -> tuple[Entry, ...]:
+    """All of the set in one part: of a set that is there to validate with, say."""
+    return tuple(replace(entry, part=part) for entry in entries)
+
+
+def from_file(entries: Iterable[Entry], path: Path) -> tuple[Entry, ...]:
+    """Each patient in the part where a JSON file places it, see `manifest.dealt`.
+
+    Raises:
+        InputError: the file is no such split, or leaves a patient out.
+    """
+    listed = tuple(entries)
+    return placed(listed, dealt(path, {entry.patient for entry in listed}))
+
+
+def held_out(entries: Iterable[Entry], generator: str) -> tuple[Entry, ...]:
+    """Hold a generator out of a split that is there: no patient changes the part.
+
+    Its forgeries in train and calibrate, the others' in test, and those of which nobody says what made them, are left
+    out.
+
+    Raises:
+        InputError: there is no split, or the test has no forgery of this generator.
+    """
+    listed = published(entries)
+    known = sorted({entry.generator for entry in listed if entry.part == "test"} - {""})
+    if generator not in known:
+        raise InputError(
+            f"no forgery by {generator!r} in the part test", hint=f"there are {', '.join(known) or 'no generators'}"
+        )
+
+    def wanted(entry: Entry) -> bool:
+        known_other = entry.generator != "" and (entry.generator == generator) == (entry.part == "test")
+        return entry.label == "authentic" or known_other
+
+    return tuple(replace(entry, part=entry.part if wanted(entry) else "") for entry in listed)
 
 
 def by_patient(entries: Iterable[Entry], shares: Shares = SHARES, seed: int = 0) -> tuple[Entry, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL.PngImagePlugin import PngInfo
 
 from tamperscope import detectors, weights
-from tamperscope.datasets import cases, table
+from tamperscope.datasets import cases, join
 from tamperscope.datasets.cases import Group
 from tamperscope.datasets.manifest import Entry, Tick, digest, digested
 from tamperscope.errors import InputError, UsageError
@@ -35,8 +35,8 @@ class Asked:
 
     model: str
     """Name of a packaged Card, the path of one, or the folder of a training (`baseline`) or its name in `store`."""
-    data: Path
-    """A manifest, or a folder that holds one."""
+    data: Path | tuple[Path, ...]
+    """A manifest, or a folder that holds one; several are judged as one."""
     out: Path
     part: str | None = None
     false_alarms: float = 0.01
@@ -54,19 +54,25 @@ class Asked:
     seed: int = 0
     threads: int | None = None
 
+    @property
+    def manifests(self) -> tuple[Path, ...]:
+        """All that is to be judged together."""
+        return self.data if isinstance(self.data, tuple) else (self.data,)
+
 
 def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSON]]:
     """Judge, reckon, and write ``evaluation.json`` and ``evaluation.html`` into ``asked.out``.
 
     Raises:
         UsageError: no such model or part, or a folder that holds another evaluation.
-        InputError: the manifest cannot be used, or holds one class only.
+        InputError: a manifest cannot be used, two of them list one file, or all of it is of one class.
         WeightsError: the model is damaged.
         MissingExtraError: the library that draws the plots is not installed.
     """
     plots.require()
     tested, sha256 = chosen(asked)
-    entries = digested(selected(table.read(asked.data).entries, asked.part), tick)
+    listed = join.entries(join.read(asked.manifests), asked.part)
+    entries = digested(selected(listed, asked.part), tick)
     others = [against.other(folder, digest(entries)) for folder in asked.against]
     leaking = None if asked.slice_split is None else leak.read(asked.slice_split)
     answers = run(entries, tested, {"sha256": sha256, "false_alarms": asked.false_alarms}, asked.out, tick)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,8 +14,9 @@ from tamperscope.calibrate import Curve, calibrated
 from tamperscope.datasets.cases import Case
 from tamperscope.detectors import Detector
 from tamperscope.evaluate import froc, overlap
-from tamperscope.evaluate.metrics import region_auroc
-from tamperscope.records import Evidence, MaskArray, Volume
+from tamperscope.evaluate.localisation import RADIUS_MM
+from tamperscope.evaluate.metrics import pointing_hit, region_auroc
+from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 from tamperscope.verdict import Policy, decide, regions
 
 CHANGED_VOXELS = 16
@@ -96,7 +97,7 @@ def outcome(case: Case, tested: Tested, clock: Callable[[], float] = time.perf_c
         verdict=answer.label,
         reasons=answer.reasons,
         slice_scores=evidence.slice_scores if evidence.probability is not None else (),
-        slice_truths=() if case.mask is None else tuple(_changed(case.mask)),
+        slice_truths=tuple(_slice_truths(case)),
         place=localised(case, evidence, tested.threshold),
         marks=marks,
         lesions=lesions,
@@ -104,30 +105,34 @@ def outcome(case: Case, tested: Tested, clock: Callable[[], float] = time.perf_c
     )
 
 
-def _changed(mask: MaskArray) -> list[bool]:
-    return [bool(count >= CHANGED_VOXELS) for count in mask.sum(axis=(1, 2))]
+def _slice_truths(case: Case) -> list[bool]:
+    """Which slices are forged; without a mask that is known of a single slice alone."""
+    if case.mask is not None:
+        return [bool(count >= CHANGED_VOXELS) for count in case.mask.sum(axis=(1, 2))]
+    return [case.forged] if case.volume.shape[0] == 1 else []
 
 
 def localised(case: Case, evidence: Evidence, threshold: float) -> dict[str, float]:
-    """Pixel F1, IoU, pointing game, voxel AP, oracle F1, box IoU and region AUROC of a forged volume with a mask.
+    """Pixel F1, IoU, pointing game, voxel AP, oracle F1 and box IoU of a forged volume with a mask.
 
-    Of an authentic one the share of voxels that are flagged. Empty where the model gives no map, or nobody says where
-    the forgery is.
+    By the stated places pointing within 24 mm and region AUROC, with a mask or without. Of an authentic volume the
+    share of voxels that are flagged. Empty where the model gives no map, or nobody says where the forgery is.
     """
     heatmap, mask = evidence.heatmap, case.mask
-    if heatmap is None or evidence.probability is None or mask is None:
+    if heatmap is None or evidence.probability is None:
         return {}
     if not case.forged:
         return {"flagged_share": overlap.flagged_share(heatmap, threshold)}
-    found = {
-        "pixel_f1": overlap.pixel_f1(heatmap, mask, threshold),
-        "iou": overlap.iou(heatmap, mask, threshold),
-        "pointing": overlap.pointing_game(heatmap, mask),
-        "voxel_ap": overlap.voxel_ap(heatmap, mask),
-        "oracle_f1": overlap.best_f1(heatmap, mask).f1,
-        "box_iou": _box_iou(case, evidence, threshold),
-        "region_auroc": _region_auroc(case, evidence),
-    }
+    found = {"pointing_mm": _pointing_mm(case, evidence), "region_auroc": _region_auroc(case, evidence)}
+    if mask is not None:
+        found |= {
+            "pixel_f1": overlap.pixel_f1(heatmap, mask, threshold),
+            "iou": overlap.iou(heatmap, mask, threshold),
+            "pointing": overlap.pointing_game(heatmap, mask),
+            "voxel_ap": overlap.voxel_ap(heatmap, mask),
+            "oracle_f1": overlap.best_f1(heatmap, mask).f1,
+            "box_iou": _box_iou(case, evidence, threshold),
+        }
     return {key: value for key, value in found.items() if np.isfinite(value)}
 
 
@@ -141,17 +146,28 @@ def _box_iou(case: Case, evidence: Evidence, threshold: float) -> float:
     return overlap.box_iou((low, high), (tuple(changed.min(axis=0)), tuple(changed.max(axis=0))))
 
 
+def _pointing_mm(case: Case, evidence: Evidence) -> float:
+    """Share of the stated places that the strongest point of their slice comes within `RADIUS_MM` of."""
+    spacing = case.volume.spacing_mm[1:]
+    hits = [pointing_hit(heat, body, place, spacing, RADIUS_MM) for heat, body, place in _placed_slices(case, evidence)]
+    return float(np.mean(hits)) if hits else float("nan")
+
+
 def _region_auroc(case: Case, evidence: Evidence) -> float:
     """Mean over the stated places of `metrics.region_auroc` in the slice of each."""
-    heatmap = evidence.heatmap
-    areas = []
-    for k, row, column in case.places:
-        if heatmap is None or not 0 <= k < case.volume.shape[0]:
-            continue
-        body = anatomy.body(case.volume.voxels[k : k + 1])[0]
-        rng = np.random.default_rng(REGION_SEED)
-        areas.append(region_auroc(heatmap[k], body, (row, column), case.volume.spacing_mm[1:], rng))
+    spacing = case.volume.spacing_mm[1:]
+    areas = [
+        region_auroc(heat, body, place, spacing, np.random.default_rng(REGION_SEED))
+        for heat, body, place in _placed_slices(case, evidence)
+    ]
     return float(np.nanmean(areas)) if areas and not np.isnan(areas).all() else float("nan")
+
+
+def _placed_slices(case: Case, evidence: Evidence) -> Iterator[tuple[FloatArray, MaskArray, tuple[int, int]]]:
+    """For each stated place the map (H, W) and the body (H, W) of its slice, and row and column."""
+    for k, row, column in case.places:
+        if evidence.heatmap is not None and 0 <= k < case.volume.shape[0]:
+            yield evidence.heatmap[k], anatomy.body(case.volume.voxels[k : k + 1])[0], (row, column)
 
 
 def marked(case: Case, evidence: Evidence, tested: Tested) -> tuple[tuple[tuple[float, int | None], ...], int]:

@@ -45,6 +45,7 @@ REGION = {
 }
 PLACE = {
     "pointing": "pointing game",
+    "pointing_mm": "strongest point of the slice within 24 mm of the place",
     "region_auroc": "region AUROC",
     "pixel_f1": "voxel F1 at the threshold",
     "iou": "voxel IoU at the threshold",

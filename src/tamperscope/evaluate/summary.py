@@ -26,7 +26,7 @@ REFUSED = -1.0
 RATES = (0.01, 0.001)
 FEWEST = 5
 """Forged or authentic series below which a group is listed without an AUROC: one case would decide it."""
-LOCAL = ("pixel_f1", "iou", "pointing", "voxel_ap", "oracle_f1", "box_iou", "region_auroc")
+LOCAL = ("pixel_f1", "iou", "pointing", "pointing_mm", "voxel_ap", "oracle_f1", "box_iou", "region_auroc")
 Statistic: TypeAlias = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
 
 
