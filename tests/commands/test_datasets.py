@@ -155,6 +155,26 @@ def test_the_published_split_is_kept(tmp_path):
     }
 
 
+def test_a_set_that_only_validates_is_put_into_one_part(mixed, tmp_path):
+    out = tmp_path / "m.csv"
+    assert run("manifest", "folders", mixed, "--part", "test", "--out", out).exit_code == 0
+    assert {row["part"] for row in rows(out)} == {"test"}
+    assert table.read(out).about["split"] == "part=test"
+
+
+def test_a_file_splits_and_a_generator_is_held_out_of_that_split(mixed, tmp_path):
+    (tmp_path / "s.json").write_text('{"train": ["P0", "P1"], "calibrate": ["P2"], "test": [], "rotation": ["test"]}')
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    done = run("manifest", "folders", mixed, "--split", f"file={tmp_path / 's.json'}", "--out", first)
+    assert done.exit_code == 0, done.output
+    assert str(tmp_path) not in first.read_text(), "the path of a split is nobody's affair"
+    done = run("manifest", "manifest", first, "--split", "published", "--hold-out", "gan", "--out", second)
+    assert done.exit_code == 0, done.output
+    used = {(row["part"], row["generator"]) for row in rows(second) if row["part"]}
+    forged = {("train", "diffusion"), ("calibrate", "diffusion"), ("test", "gan")}
+    assert used == forged | {(part, "") for part in ("train", "calibrate", "test")}
+
+
 def test_a_leaking_split_is_refused_unless_allowed(mixed, tmp_path):
     out = tmp_path / "m.csv"
     # The same picture of another person: one of the two would be trained on, the other tested with.
@@ -212,6 +232,10 @@ def test_a_manifest_can_be_split_anew(knees, tmp_path):
         (("--out", "m.csv", "--split", "generator=gan"), "no forgery by 'gan'"),
         (("--out", "m.csv", "--split", "published"), "without a split"),
         (("--out", "knees/kl0/9000001L.png/m.csv"), "cannot write"),
+        (("--out", "m.csv", "--part", "exam"), "unknown part 'exam'"),
+        (("--out", "m.csv", "--part", "test", "--split", "published"), "both --part test and --split published"),
+        (("--out", "m.csv", "--hold-out", "gan"), "keeps the parts"),
+        (("--out", "m.csv", "--split", "file=gone.json"), "gone.json is no split"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

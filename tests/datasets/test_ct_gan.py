@@ -123,3 +123,10 @@ def test_a_table_cannot_name_a_slice_outside(root, row):
     (root / "labels.csv").write_text(f"type,uuid,slice,x,y\n{row}\n", encoding="utf-8")
     with pytest.raises(UnsafePathError, match="outside its folder"):
         ct_gan.labels(root)
+
+
+def test_labelled_slices_stand_alone_and_whole_scans_stay_whole(root):
+    found = {(entry.patient, entry.path.stem): entry for entry in ct_gan.entries(root)}
+    assert [found["1001", name].series for name in ("62", "75")] == ["", ""]
+    assert found["1001", "62"].places == ((5, 16),)
+    assert (found["1002", "12"].series, found["1002", "12"].label) == ("scan", "authentic")

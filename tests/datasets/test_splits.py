@@ -172,3 +172,30 @@ def test_a_scanner_that_is_not_there_is_refused(name):
 def test_a_scanner_that_scanned_everybody_cannot_be_held_out():
     with pytest.raises(InputError, match="nobody is left"):
         splits.without_scanner([entry(f"p{n}", scanner="GE") for n in range(5)], "GE", SHARES)
+
+
+# --- parts that are given ---
+
+
+def test_all_in_one_part():
+    listed = (entry("a"), entry("b", generator="gan"))
+    assert [one.part for one in splits.whole(listed, "test")] == ["test", "test"]
+
+
+def test_a_file_places_the_patients(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["a"], "calibrate": [], "test": ["b"], "rotation": []}', encoding="utf-8")
+    assert [one.part for one in splits.from_file((entry("b"), entry("a")), path)] == ["test", "train"]
+    with pytest.raises(InputError, match="places no c"):
+        splits.from_file((entry("c"),), path)
+
+
+def test_a_generator_held_out_moves_no_patient():
+    listed = splits.whole((entry("a"), entry("a", generator="gan"), entry("a", generator="vae")), "train")
+    listed += splits.whole((entry("b"), entry("b", generator="gan"), entry("b", generator="vae")), "test")
+    parts = [one.part for one in splits.held_out(listed, "gan")]
+    assert parts == ["train", "", "train", "test", "test", ""]
+    with pytest.raises(InputError, match="no forgery by 'new' in the part test"):
+        splits.held_out(listed, "new")
+    with pytest.raises(InputError, match="without a split"):
+        splits.held_out((entry("a"),), "gan")

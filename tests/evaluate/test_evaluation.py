@@ -251,3 +251,40 @@ def test_a_set_of_which_nothing_can_be_judged_is_an_error(data, tmp_path):
     tested = outcomes.Tested(card.name, from_card(card), card.calibration)
     with pytest.raises(InputError, match="none of 6 series could be judged"):
         run.run(entries, tested, {}, tmp_path / "out")
+
+
+def test_a_slice_with_a_place_but_no_mask_is_judged_by_the_place(data):
+    card = next(card for card in packaged_cards() if card.name == "ct-noise")
+    tested = outcomes.Tested(card.name, from_card(card), card.calibration)
+    forged = next(group for group in cases.by_series(table.read(data).entries) if group[0].label == "forged")
+    case = cases.opened(forged)
+    ((k, j, i),) = case.places
+    heatmap = tested.judge(case.volume).heatmap
+    one = replace(case, volume=case.volume.slab(k, k + 1), mask=None, places=((0, j, i),))
+    judged = outcomes.outcome(one, tested)
+    assert judged.slice_truths == (True,)
+    assert judged.lesions == 1
+    assert judged.place.keys() <= {"pointing_mm", "region_auroc"}
+    for offset, expected in ((20, 1.0), (40, 0.0)):  # of 0.9 mm each: 18 and 36 mm
+        shown = np.zeros_like(heatmap)
+        shown[k, j, i + (offset if i < 128 else -offset)] = 1.0
+        evidence = replace(tested.judge(case.volume), heatmap=shown, probability=0.5)
+        assert outcomes.localised(case, evidence, 0.5)["pointing_mm"] == expected
+    assert outcomes.outcome(replace(case, mask=None), tested).slice_truths == (), "nobody says which slices"
+
+
+def test_several_manifests_are_judged_as_one(data, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
+    entries = table.read(data).entries
+    paths = []
+    for label in ("forged", "authentic"):
+        paths.append(tmp_path / f"{label}.csv")
+        chosen = [replace(entry, part="test") for entry in entries if entry.label == label]
+        table.write(paths[-1], chosen, data)
+    asked = Asked("ct-noise", tuple(paths), tmp_path / "out", part="test", resamples=0, examples=0)
+    _, figures = evaluation.evaluate(asked)
+    assert (figures["cases"]["forged"], figures["cases"]["authentic"]) == (2, 4)
+    with pytest.raises(InputError, match="all 8 files are forged"):
+        evaluation.evaluate(replace(asked, data=paths[0], out=tmp_path / "one"))
+    with pytest.raises(InputError, match="both list"):
+        evaluation.evaluate(replace(asked, data=(paths[0], paths[0])))

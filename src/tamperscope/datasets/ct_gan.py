@@ -35,6 +35,8 @@ BASES = ("", "Tampered Scans", "data/Tampered Scans", "CT_Scans")
 FOLDERS = {"": ("",), "exp1": ("Experiment 1 - Blind", "EXP1_blind"), "exp2": ("Experiment 2 - Open", "EXP2_open")}
 """Part of the trial to the folder of its scans; the small layout knows no parts."""
 TABLES = {"": "labels.csv", "exp1": "labels_exp1.csv", "exp2": "labels_exp2.csv"}
+WHOLE = "scan"
+"""What the series of a whole scan is called in the small layout."""
 SCANS = {"exp1": 80, "exp2": 20}
 
 FACTS = Facts(
@@ -203,14 +205,17 @@ def _listed(root: Path) -> list[Entry]:
         for label in _labels(root, part):
             places.setdefault((label.scan, label.slice_name), []).append((label.row, label.column))
         forged = {scan for scan, _ in places}
-        for path in sorted(_scans(root, part).glob("*/*.dcm")):
+        paths = sorted(_scans(root, part).glob("*/*.dcm"))
+        # Where every slice of a scan has a label of its own, they are picks far apart; else they are one series.
+        whole = {path.parent.name for path in paths if (path.parent.name, path.stem) not in places}
+        for path in paths:
             scan = path.parent.name
             found.append(
                 Entry(
                     path,
                     "ct-gan",
                     scan,
-                    part,
+                    part or (WHOLE if scan in whole else ""),
                     "",
                     label="forged" if scan in forged else "authentic",
                     generator="ct-gan" if scan in forged else "",

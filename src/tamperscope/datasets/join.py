@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tamperscope.datasets import table
@@ -67,9 +68,13 @@ def check_parts(paths: Sequence[Path], manifests: Sequence[Manifest]) -> None:
         )
 
 
-def common_root(manifests: Iterable[Manifest]) -> Path:
-    """The deepest folder that holds the images of all of them."""
-    return Path(os.path.commonpath([entry.path.resolve() for one in manifests for entry in one.entries])).parent
+def rooted(listed: Iterable[Entry], *more: Path) -> tuple[tuple[Entry, ...], Path]:
+    """The same rows by their real paths, and the deepest folder that holds all images and masks, and ``more``."""
+    real = tuple(
+        replace(entry, path=entry.path.resolve(), mask=entry.mask and entry.mask.resolve()) for entry in listed
+    )
+    folders = {entry.path.parent for entry in real} | {entry.mask.parent for entry in real if entry.mask is not None}
+    return real, Path(os.path.commonpath([*folders, *(path.resolve() for path in more)]))
 
 
 def _check_files(path: Path, listed: Iterable[Entry], owners: dict[str, Path]) -> None:
