@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamperscope.commands.terminal import USAGE_ERROR, progress
+from tamperscope.commands.parts import SHARES, counted
+from tamperscope.commands.parts import shares as shares_of
+from tamperscope.commands.sets import align, join, slices
+from tamperscope.commands.terminal import USAGE_ERROR, progress, told, visible
 
 if TYPE_CHECKING:
     from tamperscope.datasets.dataset import Dataset, Findings
     from tamperscope.datasets.manifest import Entry, Part
     from tamperscope.records import JSON
 
-app = typer.Typer(name="datasets", help="Public data sets: list, check, split without leaks.", no_args_is_help=True)
+app = typer.Typer(
+    name="datasets", help="Data sets: list, check, split without leaks, align, cut, join.", no_args_is_help=True
+)
+
+app.command()(align)
+app.command()(slices)
+app.command()(join)
 
 DEALT = ("patient", "generator", "scanner")
 """Splits that deal patients out by shares."""
@@ -55,7 +62,7 @@ def check(name: Name, folder: Folder) -> None:
 
     Exit codes: 0 complete; 2 something is missing, a manifest leaks, or nothing could be read.
     """
-    with _told():
+    with told():
         reader = _reader(name)
         findings = reader.check(folder)
     _tell(reader, folder, findings)
@@ -78,9 +85,7 @@ def manifest(
     hold_out: Annotated[
         str | None, typer.Option("--hold-out", metavar="GENERATOR", help="With published: leave it to the test.")
     ] = None,
-    parts: Annotated[
-        str, typer.Option(help="Share of the patients in each part.")
-    ] = "train=0.7,calibrate=0.1,test=0.2",
+    parts: Annotated[str, typer.Option(help="Share of the patients in each part.")] = SHARES,
     seed: Annotated[int, typer.Option(min=0, help="Of the shuffle: the same seed gives the same split.")] = 0,
     pixels: Annotated[
         bool, typer.Option("--pixels/--no-pixels", help="Look for near-duplicate pictures across parts.")
@@ -96,10 +101,10 @@ def manifest(
     """
     from tamperscope.datasets import leaks, table
 
-    with _told(), progress(silent=quiet) as tick:
+    with told(), progress(silent=quiet) as tick:
         table.check_target(out)
         reader, how = _reader(name), _how(split, part, hold_out)
-        shares = _shares(parts)
+        shares = shares_of(parts)
         divided = _divided(reader.entries(folder, tick), how, shares, seed)
         found = leaks.check(divided, allow_leaks=allow_leaks, pixels=pixels, tick=tick)
         about: dict[str, JSON] = {
@@ -113,29 +118,11 @@ def manifest(
         base = table.read(folder).root if reader.FACTS.name == table.FACTS.name else folder
         proof = table.write(out, divided, base, about)
     for leak in found:
-        typer.echo(f"leak: {_visible(str(leak))}", err=True)
+        typer.echo(f"leak: {visible(str(leak))}", err=True)
     if not quiet:
-        for line in _counted(divided):
+        for line in counted(divided):
             typer.echo(line)
-        typer.echo(f"{_visible(str(out))}  sha256 of the rows {proof}")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the project as one line on standard error, and exit code 2."""
-    from tamperscope.errors import TamperscopeError
-
-    try:
-        yield
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {_visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
-
-
-def _visible(text: str) -> str:
-    from tamperscope.report import words
-
-    return words.visible(text)
+        typer.echo(f"{visible(str(out))}  sha256 of the rows {proof}")
 
 
 def _reader(name: str) -> Dataset:
@@ -146,28 +133,6 @@ def _reader(name: str) -> Dataset:
     if name not in known:
         raise UsageError(f"no data set is called {name!r}", hint=f"there are {', '.join(known)}")
     return known[name]
-
-
-def _shares(text: str) -> dict[Part, float]:
-    """``train=0.8,test=0.2`` to its shares."""
-    from tamperscope.datasets.manifest import PARTS
-    from tamperscope.errors import UsageError
-
-    shares: dict[Part, float] = {}
-    for word in text.split(","):
-        key, _, value = word.strip().partition("=")
-        part = next((part for part in PARTS if part == key), None)
-        try:
-            share = float(value)
-        except ValueError:
-            share = 0.0
-        if part is None or part in shares or not 0 < share < float("inf"):
-            raise UsageError(
-                f"--parts {text}: {word.strip()!r} is no share of a part",
-                hint=f"say {','.join(f'{name}=0.5' for name in PARTS[::2])}; the parts are {', '.join(PARTS)}",
-            )
-        shares[part] = share
-    return shares
 
 
 def _how(split: str, part: str | None, hold_out: str | None) -> str:
@@ -214,21 +179,6 @@ def _part(name: str) -> Part:
     raise UsageError(f"unknown part {name!r}", hint=f"the parts are {', '.join(PARTS)}")
 
 
-def _counted(divided: Iterable[Entry]) -> Iterator[str]:
-    """One line a part: patients, and files by label."""
-    from tamperscope.datasets.manifest import PARTS
-
-    listed = tuple(divided)
-    for part in (*PARTS, ""):
-        inside = [entry for entry in listed if entry.part == part]
-        if not inside:
-            continue
-        forged = sum(entry.label == "forged" for entry in inside)
-        patients = len({entry.patient for entry in inside})
-        real = len(inside) - forged
-        yield f"{part or 'left out':<10} {patients:>6} patients  {real:>7} authentic  {forged:>7} forged files"
-
-
 def _tell(reader: Dataset, folder: Path, findings: Findings) -> None:
     facts = reader.FACTS
     lines = [
@@ -244,13 +194,13 @@ def _tell(reader: Dataset, folder: Path, findings: Findings) -> None:
     lines += [f"trap        {trap}" for trap in facts.traps]
     lines += [f"licence     {facts.licence}", f"reader      checked against {facts.checked_against}"]
     for line in lines:
-        typer.echo(_visible(line))
+        typer.echo(visible(line))
     for what in findings.missing:
-        typer.echo(f"missing     {_visible(what)}", err=True)
+        typer.echo(f"missing     {visible(what)}", err=True)
     for leak in findings.leaks:
-        typer.echo(f"leak        {_visible(leak)}", err=True)
+        typer.echo(f"leak        {visible(leak)}", err=True)
     if findings.missing:
-        typer.echo(_visible(f"incomplete; where to get it: {facts.source}"), err=True)
+        typer.echo(visible(f"incomplete; where to get it: {facts.source}"), err=True)
     else:
         whole = "a part of what was published, and complete in itself" if findings.short else "complete"
         typer.echo(f"{whole}, but it leaks" if findings.leaks else whole)

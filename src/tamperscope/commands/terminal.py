@@ -1,4 +1,4 @@
-"""What commands share towards the terminal: exit codes and the progress bar."""
+"""What commands share towards the terminal: exit codes, errors as one line, and the progress bar."""
 
 from __future__ import annotations
 
@@ -8,6 +8,27 @@ from contextlib import contextmanager
 
 USAGE_ERROR = 2
 SOME_FAILED = 4
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors of the project as one line on standard error, and exit code 2."""
+    import typer
+
+    from tamperscope.errors import TamperscopeError
+
+    try:
+        yield
+    except TamperscopeError as error:
+        typer.echo(f"tamperscope: {visible(str(error))}", err=True)
+        raise typer.Exit(USAGE_ERROR) from error
+
+
+def visible(text: str) -> str:
+    """Text from paths and headers, harmless on a terminal."""
+    from tamperscope.report import words
+
+    return words.visible(text)
 
 
 @contextmanager

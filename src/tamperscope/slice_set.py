@@ -1,0 +1,261 @@
+"""A manifest in which every slice is a series of its own, as the literature divides scans.
+
+    manifest ─ by_series ─▶ forged slices, evenly spread ─┬─▶ parts of the patients, or shuffled over slices
+                            authentic slices of the same ─┘   ─▶ DIR/manifest.csv, DIR/masks/*.png
+
+With the parts shuffled over slices, neighbours and twins of what was trained on are in the test. The same model,
+trained and judged on both manifests, says what that is worth.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from PIL import Image
+
+from tamperscope import study, writers
+from tamperscope.datasets import cases, images, join, table
+from tamperscope.datasets.cases import Case, Group
+from tamperscope.datasets.manifest import Entry, Place, Tick, digested, file_digest
+from tamperscope.decode import decode
+from tamperscope.errors import InputError, UsageError
+from tamperscope.evaluate.outcomes import CHANGED_VOXELS
+from tamperscope.records import FloatArray, MaskArray, Volume
+from tamperscope.report.files import save
+from tamperscope.writers import Mark
+
+By: TypeAlias = Literal["patient", "slice"]
+WAYS: tuple[By, ...] = get_args(By)
+TABLE, MASKS, EXTRACTED = "manifest.csv", "masks", "slices"
+WHITE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """An authentic series from which slices are taken."""
+
+    group: Group
+    files: tuple[Path, ...]
+    """Of each slice, from the first to the last; of a file with several slices that file again and again."""
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was chosen."""
+
+    entries: tuple[Entry, ...]
+    lacking: int
+    """Forged slices for which the patient has no authentic slice left."""
+
+
+def make(
+    manifest: Path, out: Path, *, by: By = "patient", most: int | None = None, seed: int = 0, tick: Tick | None = None
+) -> Outcome:
+    """Choose slices, and write the manifest of them.
+
+    A slice is forged from 16 changed voxels on. For each, an authentic slice of the same patient is taken: the same
+    slice of the pristine twin if that is still free, else of another authentic series of the patient, else the nearest
+    free one. Files of one slice stay where they are; slices of other files are extracted.
+
+    Args:
+        manifest: with masks for its forged series, divided into parts.
+        out: a new or empty folder.
+        by: "patient" keeps the parts; "slice" shuffles them over the slices of one label and generator, so that as
+            many of each are in each part as before, and a generator that was held out stays so.
+        most: forged slices of a series, spread evenly; all if None.
+        seed: of the shuffle.
+        tick: told of progress, if given.
+
+    Raises:
+        UsageError: an unknown way, no parts, a folder that holds something, or one that cannot be written.
+        InputError: a series cannot be read, a forged one has no mask, or one class is missing.
+    """
+    if by not in WAYS:
+        raise UsageError(f"unknown split by {by!r}", hint=f"one of {', '.join(WAYS)}")
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty", hint="choose a new folder")
+    listed = join.read([manifest])[0].entries
+    if any(not entry.part for entry in listed):
+        raise UsageError(
+            f"{manifest} has rows without a part", hint="divide it first: `tamperscope datasets manifest manifest`"
+        )
+    chosen, lacking = list[Entry](), 0
+    patients = _by_patient(cases.by_series(listed))
+    for number, groups in enumerate(patients):
+        if tick is not None:
+            tick("choosing slices", number, len(patients))
+        found, short = _of_patient(groups, out, most)
+        chosen += found
+        lacking += short
+    _check_classes(chosen)
+    divided = chosen if by == "patient" else shuffled(chosen, seed)
+    real, root = join.rooted(digested(divided, tick), out)
+    table.write(out / TABLE, real, root, {"dataset": "slices", "split": by, "seed": seed, "most": most})
+    return Outcome(real, lacking)
+
+
+def spread(slices: Sequence[int], most: int | None) -> list[int]:
+    """At most ``most`` of them at even distances; a single one is the middle."""
+    if most is None or len(slices) <= most:
+        return list(slices)
+    at = (np.arange(most) + 0.5) * len(slices) / most
+    return [slices[int(index)] for index in at]
+
+
+def shuffled(chosen: Sequence[Entry], seed: int) -> list[Entry]:
+    """The same slices with the parts of those of one label and generator dealt among them anew."""
+    rng = np.random.default_rng(seed)
+    kinds: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, entry in enumerate(chosen):
+        kinds[entry.label, entry.generator].append(number)
+    parts = [entry.part for entry in chosen]
+    for kind in sorted(kinds):
+        members = kinds[kind]
+        dealt = [parts[members[index]] for index in rng.permutation(len(members))]
+        for number, part in zip(members, dealt, strict=True):
+            parts[number] = part
+    return [replace(entry, part=part) for entry, part in zip(chosen, parts, strict=True)]
+
+
+def _by_patient(groups: Sequence[Group]) -> list[list[Group]]:
+    found: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        found[group[0].patient].append(group)
+    return [found[patient] for patient in sorted(found)]
+
+
+def _check_classes(chosen: Sequence[Entry]) -> None:
+    labels = {entry.label for entry in chosen}
+    for label in ("forged", "authentic"):
+        if label not in labels:
+            raise InputError(
+                f"no {label} slice",
+                hint=f"give a manifest with both classes; a slice is forged from {CHANGED_VOXELS} changed voxels on",
+            )
+
+
+# --- one patient ---
+
+
+def _of_patient(groups: Sequence[Group], out: Path, most: int | None) -> tuple[list[Entry], int]:
+    """The slices of one patient, and for how many forged ones no authentic one is left.
+
+    One forged series is in memory at a time, and of the authentic ones where their slices lie.
+    """
+    authentic = [_scan(cases.opened(group), group) for group in groups if group[0].label == "authentic"]
+    taken: set[tuple[int, int]] = set()
+    chosen, lacking = list[Entry](), 0
+    for group in groups:
+        if group[0].label != "forged":
+            continue
+        case = cases.opened(group)
+        slices = spread(_forged_slices(case), most)
+        likeness = _likeness(case, slices[0], authentic) if slices else []
+        for k in slices:
+            chosen.append(_forged(case, group, k, out))
+            partner = next((one for one in _partners(case, k, authentic, likeness) if one not in taken), None)
+            if partner is None:
+                lacking += 1
+                continue
+            taken.add(partner)
+            number, index = partner
+            chosen.append(_row(authentic[number], index, out))
+    return chosen, lacking
+
+
+def _scan(case: Case, group: Group) -> Scan:
+    return Scan(group, _files(case.volume), case.volume.shape)
+
+
+def _files(volume: Volume) -> tuple[Path, ...]:
+    """Of each slice; a volume of one file names it once."""
+    names = volume.sources if len(volume.sources) == volume.shape[0] else volume.sources[:1] * volume.shape[0]
+    return tuple(Path(name) for name in names)
+
+
+def _forged_slices(case: Case) -> list[int]:
+    if case.mask is None:
+        raise InputError(f"{case.name} is forged and has no mask", hint="a mask has to say which of its slices are")
+    return [int(k) for k in np.flatnonzero(case.mask.sum(axis=(1, 2)) >= CHANGED_VOXELS)]
+
+
+def _likeness(case: Case, k: int, authentic: Sequence[Scan]) -> list[tuple[bool, float]]:
+    """How near each authentic series is to the forged one, by slice ``k`` outside of the mask: its twin is at 0."""
+    found = []
+    for scan in authentic:
+        same = scan.shape == case.volume.shape
+        outside = ~case.mask[k] if same and case.mask is not None else None
+        difference = 0.0
+        if outside is not None and outside.any():
+            difference = float(np.abs(_slice(scan, k) - case.volume.luminance[k])[outside].mean())
+        found.append((not same, difference))
+    return found
+
+
+def _slice(scan: Scan, k: int) -> FloatArray:
+    """(H, W) of an authentic series."""
+    planes = images.planes(scan.files[k])
+    return np.asarray(planes[k - scan.files.index(scan.files[k])])
+
+
+def _partners(
+    case: Case, k: int, authentic: Sequence[Scan], likeness: Sequence[tuple[bool, float]]
+) -> Iterator[tuple[int, int]]:
+    """Authentic slices (series, slice), the one that suits slice ``k`` best first."""
+    order = sorted(range(len(authentic)), key=lambda number: likeness[number])
+    yield from ((number, k) for number in order if not likeness[number][0])
+    for number in order:
+        depth = authentic[number].shape[0]
+        near = (k + 0.5) * depth / case.volume.shape[0] - 0.5
+        yield from ((number, index) for index in sorted(range(depth), key=lambda index: abs(index - near)))
+
+
+# --- rows ---
+
+
+def _forged(case: Case, group: Group, k: int, out: Path) -> Entry:
+    """The row of a forged slice, and its mask as a picture beside the manifest."""
+    changed = np.asarray(case.mask)[k]
+    row = _row(_scan(case, group), k, out)
+    path = out / MASKS / f"{'-'.join(cases.name_of(row).split('/'))}.png"
+    stream = BytesIO()
+    Image.fromarray(np.asarray(changed * np.uint8(WHITE), dtype=np.uint8)).save(stream, "PNG")
+    save(path, stream.getvalue())
+    return replace(row, mask=path, places=_places(case, changed))
+
+
+def _places(case: Case, changed: MaskArray) -> tuple[Place, ...]:
+    """(row, column) of the stated places that lie above, below or within what was changed in this slice."""
+    rows, columns = np.nonzero(changed)
+    return tuple(
+        (row, column)
+        for _, row, column in case.places
+        if rows.min() <= row <= rows.max() and columns.min() <= column <= columns.max()
+    )
+
+
+def _row(scan: Scan, k: int, out: Path) -> Entry:
+    """The row of a slice as a series of its own: its file where it lies, or one that is extracted."""
+    entries = {entry.path: entry for entry in scan.group}
+    entry = entries[scan.files[k]]
+    series = f"{entry.series or entry.path.stem}/{k:04d}"
+    if scan.files.count(scan.files[k]) == 1:
+        return replace(entry, series=series, mask=None, places=())
+    path = _extracted(scan, k, out / EXTRACTED / entry.patient / series)
+    return replace(entry, path=path, sha256=file_digest(path), series=series, mask=None, places=())
+
+
+def _extracted(scan: Scan, k: int, folder: Path) -> Path:
+    """Slice ``k`` of a file that holds several, written in its own format and marked as made by this program."""
+    entry = scan.group[0]
+    (series,) = (series for one in study.read(scan.files[k]).studies for series in one.series)
+    volume = decode(series)
+    mark = Mark("slices", entry.sha256, "forged" if entry.label == "forged" else "benign")
+    return writers.write(series, volume, volume.slab(k, k + 1), folder, f"{k:04d}", mark).files[0]
