@@ -21,12 +21,12 @@ from PIL import Image
 
 from tamperscope import study, writers
 from tamperscope.datasets import cases, images, join, table
-from tamperscope.datasets.cases import Case, Group
+from tamperscope.datasets.cases import Group
 from tamperscope.datasets.manifest import Entry, Place, Tick, digested, file_digest
 from tamperscope.decode import decode
-from tamperscope.errors import InputError, UsageError
+from tamperscope.errors import InputError, UnreadableError, UsageError
 from tamperscope.evaluate.outcomes import CHANGED_VOXELS
-from tamperscope.records import FloatArray, MaskArray, Volume
+from tamperscope.records import FloatArray, MaskArray
 from tamperscope.report.files import save
 from tamperscope.writers import Mark
 
@@ -38,12 +38,23 @@ WHITE = 255
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """An authentic series from which slices are taken."""
+    """One series and where its slices lie; no pixel is decoded."""
 
     group: Group
     files: tuple[Path, ...]
     """Of each slice, from the first to the last; of a file with several slices that file again and again."""
-    shape: tuple[int, int, int]
+    size: tuple[int, int]
+    """Rows and columns."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(D, H, W)."""
+        return len(self.files), *self.size
+
+    def plane(self, k: int) -> FloatArray:
+        """Slice ``k``, float32 (H, W), colour as luminance."""
+        planes = images.planes(self.files[k])
+        return np.asarray(planes[k - self.files.index(self.files[k])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,98 +156,105 @@ def _check_classes(chosen: Sequence[Entry]) -> None:
 
 
 def _of_patient(groups: Sequence[Group], out: Path, most: int | None) -> tuple[list[Entry], int]:
-    """The slices of one patient, and for how many forged ones no authentic one is left.
-
-    One forged series is in memory at a time, and of the authentic ones where their slices lie.
-    """
-    authentic = [_scan(cases.opened(group), group) for group in groups if group[0].label == "authentic"]
+    """The slices of one patient, and for how many forged ones no authentic one is left."""
+    authentic = [_scan(group) for group in groups if group[0].label == "authentic"]
     taken: set[tuple[int, int]] = set()
     chosen, lacking = list[Entry](), 0
-    for group in groups:
-        if group[0].label != "forged":
-            continue
-        case = cases.opened(group)
-        slices = spread(_forged_slices(case), most)
-        likeness = _likeness(case, slices[0], authentic) if slices else []
+    for scan in (_scan(group) for group in groups if group[0].label == "forged"):
+        mask = _mask(scan)
+        slices = spread([int(k) for k in np.flatnonzero(mask.sum(axis=(1, 2)) >= CHANGED_VOXELS)], most)
+        likeness = _likeness(scan, slices[0], mask, authentic) if slices else []
         for k in slices:
-            chosen.append(_forged(case, group, k, out))
-            partner = next((one for one in _partners(case, k, authentic, likeness) if one not in taken), None)
+            chosen.append(_forged(scan, k, mask[k], out))
+            partner = next((one for one in _partners(scan, k, authentic, likeness) if one not in taken), None)
             if partner is None:
                 lacking += 1
                 continue
             taken.add(partner)
-            number, index = partner
-            chosen.append(_row(authentic[number], index, out))
+            chosen.append(_row(authentic[partner[0]], partner[1], out))
     return chosen, lacking
 
 
-def _scan(case: Case, group: Group) -> Scan:
-    return Scan(group, _files(case.volume), case.volume.shape)
+def _scan(group: Group) -> Scan:
+    """Read the headers of a series, and the pixels where its headers do not tell how many slices it has."""
+    reading = study.read([entry.path for entry in group])
+    if reading.failed:
+        raise UnreadableError(f"{reading.failed[0].source}: {reading.failed[0].error}", hint=reading.failed[0].hint)
+    found = [series for one in reading.studies for series in one.series]
+    if len(found) != 1:
+        raise InputError(
+            f"{cases.name_of(group[0])} is {len(found)} series, not one", hint="give each series its own name"
+        )
+    files = [Path(instance.source) for instance in found[0].instances]
+    first = images.planes(files[0])
+    slices = [file for file in files for _ in range(1 if len(files) > 1 else len(first))]
+    return Scan(group, tuple(slices), first.shape[1:])
 
 
-def _files(volume: Volume) -> tuple[Path, ...]:
-    """Of each slice; a volume of one file names it once."""
-    names = volume.sources if len(volume.sources) == volume.shape[0] else volume.sources[:1] * volume.shape[0]
-    return tuple(Path(name) for name in names)
+def _mask(scan: Scan) -> MaskArray:
+    """(D, H, W) of a forged series: one mask for all of it, or one for each of its files.
+
+    Raises:
+        InputError: a mask is missing, or lies on another grid.
+    """
+    masks = {entry.path: entry.mask for entry in scan.group}
+    name = cases.name_of(scan.group[0])
+    if None in masks.values():
+        raise InputError(f"{name} is forged and has no mask", hint="a mask has to say which of its slices are")
+    paths = dict.fromkeys(str(masks[file]) for file in scan.files)
+    sparse = replace(study.DEFAULT_LIMITS, max_pixels=int(np.prod(scan.shape)), max_ratio=1_000_000)
+    found = np.concatenate([images.planes(Path(path), sparse) > 0 for path in paths])
+    if found.shape != scan.shape:
+        raise InputError(
+            f"{name} has the shape {scan.shape}, its mask {found.shape}",
+            hint="the mask lies on the grid of the series, one slice a slice",
+        )
+    return np.asarray(found)
 
 
-def _forged_slices(case: Case) -> list[int]:
-    if case.mask is None:
-        raise InputError(f"{case.name} is forged and has no mask", hint="a mask has to say which of its slices are")
-    return [int(k) for k in np.flatnonzero(case.mask.sum(axis=(1, 2)) >= CHANGED_VOXELS)]
-
-
-def _likeness(case: Case, k: int, authentic: Sequence[Scan]) -> list[tuple[bool, float]]:
+def _likeness(scan: Scan, k: int, mask: MaskArray, authentic: Sequence[Scan]) -> list[tuple[bool, float]]:
     """How near each authentic series is to the forged one, by slice ``k`` outside of the mask: its twin is at 0."""
+    plane, outside = scan.plane(k), ~mask[k]
     found = []
-    for scan in authentic:
-        same = scan.shape == case.volume.shape
-        outside = ~case.mask[k] if same and case.mask is not None else None
-        difference = 0.0
-        if outside is not None and outside.any():
-            difference = float(np.abs(_slice(scan, k) - case.volume.luminance[k])[outside].mean())
+    for other in authentic:
+        same = other.shape == scan.shape
+        difference = float(np.abs(other.plane(k) - plane)[outside].mean()) if same and outside.any() else 0.0
         found.append((not same, difference))
     return found
 
 
-def _slice(scan: Scan, k: int) -> FloatArray:
-    """(H, W) of an authentic series."""
-    planes = images.planes(scan.files[k])
-    return np.asarray(planes[k - scan.files.index(scan.files[k])])
-
-
 def _partners(
-    case: Case, k: int, authentic: Sequence[Scan], likeness: Sequence[tuple[bool, float]]
+    scan: Scan, k: int, authentic: Sequence[Scan], likeness: Sequence[tuple[bool, float]]
 ) -> Iterator[tuple[int, int]]:
     """Authentic slices (series, slice), the one that suits slice ``k`` best first."""
     order = sorted(range(len(authentic)), key=lambda number: likeness[number])
     yield from ((number, k) for number in order if not likeness[number][0])
     for number in order:
-        depth = authentic[number].shape[0]
-        near = (k + 0.5) * depth / case.volume.shape[0] - 0.5
+        depth = len(authentic[number].files)
+        near = (k + 0.5) * depth / scan.shape[0] - 0.5
         yield from ((number, index) for index in sorted(range(depth), key=lambda index: abs(index - near)))
 
 
 # --- rows ---
 
 
-def _forged(case: Case, group: Group, k: int, out: Path) -> Entry:
+def _forged(scan: Scan, k: int, changed: MaskArray, out: Path) -> Entry:
     """The row of a forged slice, and its mask as a picture beside the manifest."""
-    changed = np.asarray(case.mask)[k]
-    row = _row(_scan(case, group), k, out)
+    row = _row(scan, k, out)
     path = out / MASKS / f"{'-'.join(cases.name_of(row).split('/'))}.png"
     stream = BytesIO()
     Image.fromarray(np.asarray(changed * np.uint8(WHITE), dtype=np.uint8)).save(stream, "PNG")
     save(path, stream.getvalue())
-    return replace(row, mask=path, places=_places(case, changed))
+    return replace(row, mask=path, places=_places(scan.group, changed))
 
 
-def _places(case: Case, changed: MaskArray) -> tuple[Place, ...]:
-    """(row, column) of the stated places that lie above, below or within what was changed in this slice."""
+def _places(group: Group, changed: MaskArray) -> tuple[Place, ...]:
+    """(row, column) of the stated places that lie within what was changed in this slice, seen along the slices."""
     rows, columns = np.nonzero(changed)
+    stated = dict.fromkeys((place[-2], place[-1]) for entry in group for place in entry.places)
     return tuple(
         (row, column)
-        for _, row, column in case.places
+        for row, column in stated
         if rows.min() <= row <= rows.max() and columns.min() <= column <= columns.max()
     )
 
@@ -245,7 +263,7 @@ def _row(scan: Scan, k: int, out: Path) -> Entry:
     """The row of a slice as a series of its own: its file where it lies, or one that is extracted."""
     entries = {entry.path: entry for entry in scan.group}
     entry = entries[scan.files[k]]
-    series = f"{entry.series or entry.path.stem}/{k:04d}"
+    series = f"{entry.series or entry.path.stem}/{k:04d}" if len(scan.files) > 1 else entry.series
     if scan.files.count(scan.files[k]) == 1:
         return replace(entry, series=series, mask=None, places=())
     path = _extracted(scan, k, out / EXTRACTED / entry.patient / series)
