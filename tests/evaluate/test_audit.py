@@ -12,6 +12,7 @@ from tamperscope.datasets.cases import Case
 from tamperscope.detectors import from_card, packaged_cards
 from tamperscope.evaluate import outcomes
 from tamperscope.evaluate.audit import Battery, blanked_row, blanked_scores, in_words, probes, traits, twin_of
+from tamperscope.records import Volume
 
 
 def case(number: int, *, forged: bool) -> Case:
@@ -58,6 +59,21 @@ def test_a_contrast_recipe_of_one_class_is_found(cases):
         for one in cases
     ]
     assert judged(recipe)[1]["shortcut"]
+
+
+def film(number: int, *, forged: bool, bright: int = 0) -> Case:
+    """A whole picture of eight bits, made or not, of 24 patients."""
+    values = np.random.default_rng(2 * number + forged).permutation(np.arange(256) // 2 + bright)
+    voxels = values.reshape(1, 16, 16).astype(np.float32)
+    picture = Volume(voxels, np.eye(4), "DX", "picture", "none", bits_stored=8)
+    return Case(f"{number}-{forged}", f"p{number}", forged, picture, np.full(voxels.shape, forged), (), {})
+
+
+def test_pictures_that_were_made_as_a_whole_are_probed_by_what_was_made():
+    films = [film(number, forged=forged) for number in range(12) for forged in (True, False)]
+    assert not any(row["shortcut"] for row in judged(films)), "all have one histogram"
+    films = [film(number, forged=forged, bright=20 * forged) for number in range(12) for forged in (True, False)]
+    assert judged(films)[1]["shortcut"]
 
 
 def test_too_few_series_say_nothing(cases):

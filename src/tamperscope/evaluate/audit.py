@@ -32,7 +32,9 @@ from tamperscope.evaluate.outcomes import Tested
 from tamperscope.records import JSON, MaskArray, Volume
 
 FACTS = ("manufacturer", "model", "kernel", "slice_thickness_mm", "body_part", "photometric")
-BINS = np.linspace(-1024.0, 3072.0, 65)
+BINS, RANGE_HU = 64, (-1024.0, 3072.0)
+WHOLE = 0.5
+"""Share of the voxels from which a forgery is the whole picture: without them nothing would be left to probe."""
 FOLDS = 5
 FEWEST = 10
 """Series of each class below which a probe says nothing."""
@@ -60,15 +62,19 @@ class Traits:
 def traits(case: Case) -> Traits:
     """Header facts; shares of values (64), over the whole picture and outside of the body, forged voxels left out.
 
-    Of at most `SEEN_SLICES` slices; the header's lowest and highest value are of all.
+    Of at most `SEEN_SLICES` slices; the header's lowest and highest value are of all. Where most of the picture was
+    made, its voxels stay in: the histogram then is that of what was made.
     """
     volume = case.volume
     depth = volume.shape[0]
     shown = np.unique(np.linspace(0, depth - 1, min(depth, SEEN_SLICES)).round().astype(np.intp))
     seen = replace(volume, voxels=volume.voxels[shown]).luminance
-    untouched = np.ones(seen.shape, dtype=bool) if case.mask is None else ~case.mask[shown]
+    local = case.mask is not None and case.mask.mean() < WHOLE
+    untouched = ~case.mask[shown] if local and case.mask is not None else np.ones(seen.shape, dtype=bool)
     outside = ~anatomy.body(seen) if volume.modality == "CT" else np.zeros(seen.shape, dtype=bool)
-    return Traits(_header(volume), _shares(seen[untouched]), _shares(seen[outside & untouched]))
+    low, high = RANGE_HU if volume.modality == "CT" else (0.0, 2.0**volume.bits_stored)
+    bins = np.linspace(low, high, BINS + 1)
+    return Traits(_header(volume), _shares(seen[untouched], bins), _shares(seen[outside & untouched], bins))
 
 
 def _header(volume: Volume) -> dict[str, float | str]:
@@ -89,8 +95,8 @@ def _header(volume: Volume) -> dict[str, float | str]:
     return found
 
 
-def _shares(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    counts, _ = np.histogram(np.clip(values, BINS[0], BINS[-1]), bins=BINS)
+def _shares(values: NDArray[np.float32], bins: NDArray[np.float64]) -> NDArray[np.float64]:
+    counts, _ = np.histogram(np.clip(values, bins[0], bins[-1]), bins=bins)
     return counts / max(int(counts.sum()), 1)
 
 
@@ -110,12 +116,16 @@ def probes(seen: Sequence[Traits], forged: Sequence[bool], patients: Sequence[st
 
 def _probe(name: str, table: NDArray[np.float64], truth: NDArray[np.bool_], patients: Sequence[str]) -> dict[str, JSON]:
     rng = np.random.default_rng(SEED)
-    chance = [_held_out(table, rng.permutation(truth), patients) for _ in range(PERMUTATIONS)]
-    return _finding(name, _held_out(table, truth, patients), max(abs(area - 0.5) for area in chance))
+    chance = [held_out(table, rng.permutation(truth), patients) for _ in range(PERMUTATIONS)]
+    return _finding(name, held_out(table, truth, patients), max(abs(area - 0.5) for area in chance))
 
 
-def _held_out(table: NDArray[np.float64], truth: NDArray[np.bool_], patients: Sequence[str]) -> float:
-    """AUROC of a forest whose answers are all on patients that it was not trained on."""
+def held_out(table: NDArray[np.float64], truth: NDArray[np.bool_], patients: Sequence[str]) -> float:
+    """AUROC of a forest on rows of numbers (N, F), whose answers are all on patients that it was not trained on.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
     try:
         from sklearn.ensemble import RandomForestClassifier
         from sklearn.model_selection import GroupKFold
