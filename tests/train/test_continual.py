@@ -146,7 +146,8 @@ class Says:
 def series(number: int, forged: bool, scanner: str) -> Shown:
     made = (np.full((2, 2), number, np.uint8),)
     groups = {"generator": "gan" if forged else "none", "scanner": scanner}
-    return Shown(str(number), forged, "CT", made, np.array([int(forged)], np.int8), f"P{number}", groups)
+    labels = np.array([int(forged)], np.int8)
+    return Shown(str(number), forged, "CT", made, labels, patient=f"P{number}", groups=groups)
 
 
 def test_each_old_group_is_compared_and_the_small_ones_are_not():

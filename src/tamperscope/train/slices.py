@@ -176,7 +176,9 @@ def shown(case: Case, spec: PictureSpec) -> Shown:
     """A series as pictures."""
     modality = case.volume.modality
     made = tuple(pictures.grey(plane, modality, spec) for plane in pictures.planes(case.volume))
-    return Shown(case.name, case.forged, modality, made, labels(case), boxes.of(case), case.patient, case.groups)
+    return Shown(
+        case.name, case.forged, modality, made, labels(case), boxes.of(case), patient=case.patient, groups=case.groups
+    )
 
 
 def labels(case: Case) -> Labels:

@@ -204,7 +204,10 @@ def _own(build: str, side: int, recipe: Recipe) -> nn.Module:
     try:
         made = getattr(importlib.import_module(module), function)(side=side)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        hint = 'write "my_module:build", where build(side=...) gives a torch.nn.Module'
+        hint = (
+            'write "my_module:build", where build(side=...) gives a torch.nn.Module; the module lies beside the '
+            "recipe or in the working directory"
+        )
         raise UsageError(f"build = {build!r} makes no network: {error}", hint=hint) from error
     finally:
         sys.path[:] = before
