@@ -39,7 +39,7 @@ from tamperscope.train.options import SYSTEMS
 from tamperscope.train.recipe import Recipe
 from tamperscope.train.run import Budget, fit, write_tensors
 from tamperscope.train.systems import Lesson, Student, student
-from tamperscope.train.systems.pictures import PictureStudent
+from tamperscope.train.systems.pictures import WEIGHTS, PictureStudent
 from tamperscope.train.workers import ALONE, Crew
 
 RUN = "run.json"
@@ -264,7 +264,7 @@ def _present(recipe: Recipe) -> None:
     """That the files are there which the network starts from, before anything is read."""
     for one in fields(recipe.net):
         value = getattr(recipe.net, one.name)
-        if isinstance(value, Path) and not value.is_file():
+        if isinstance(value, Path) and value.suffix == WEIGHTS and not value.is_file():
             raise WeightsError(
                 f"the recipe's {one.name} names {value}, and there is no such file",
                 hint=f"give a file, or leave {one.name} out to start from scratch",

@@ -31,7 +31,9 @@ class PictureNet:
     dense: tuple[int, ...] = field(default=(256,), metadata=COUNT)
     dropout: float = field(default=0.3, metadata=SHARE)
     pretrained: Path | None = None
-    """The state of timm's network as safetensors, say from ImageNet; from scratch if None."""
+    """The state of timm's network, say from ImageNet: a file that ends in .safetensors, or the name under which timm
+    fetches it ("tf_efficientnet_b4.ns_jft_in1k"), the one case in which a training uses the network; from scratch if
+    None."""
 
 
 @dataclass(frozen=True, slots=True)

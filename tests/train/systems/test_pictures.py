@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,6 +214,11 @@ def test_weights_to_start_from_must_be_there_and_fit(tmp_path):
     donor = build(replace(SMALL, train=replace(TRAINING, seed=9))).body
     save_file(dict(donor.state_dict()), path)
     assert torch.equal(state(build(chosen).body), state(donor))
+
+
+def test_weights_that_timm_does_not_know_by_this_name_are_told():
+    with pytest.raises(WeightsError, match=r"cannot fetch the weights resnet50\.no_such_tag.*be online"):
+        build(replace(SMALL, net=replace(SMALL.net, pretrained=Path("resnet50.no_such_tag"))))
 
 
 def test_a_side_is_the_networks_own_or_one_that_it_can_take():

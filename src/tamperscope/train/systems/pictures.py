@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -39,6 +40,8 @@ GRAIN = 2 ** len(plain_cnn.WIDTHS)
 """Pixels that every network here shrinks to one, at least."""
 SIDE = 224
 """Of a network that names none."""
+WEIGHTS = ".safetensors"
+"""How a file of weights ends; anything else is a name."""
 
 
 class PictureStudent:
@@ -230,8 +233,19 @@ def _try_out(net: nn.Module, side: int) -> None:
 def _pretrained(net: PictureNet) -> dict[str, Tensor] | None:
     if net.pretrained is None:
         return None
+    if net.pretrained.suffix != WEIGHTS:
+        return _fetched(net.pretrained.name)
     try:
         return load_file(net.pretrained)
     except (OSError, SafetensorError) as error:
         hint = "give a safetensors file with the state of timm's network, or leave pretrained out"
         raise WeightsError(f"cannot read the weights {net.pretrained}: {error}", hint=hint) from error
+
+
+def _fetched(name: str) -> dict[str, Tensor]:
+    try:
+        found: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:  # whatever the hub and its client raise
+        hint = f"be online and name one of timm.list_pretrained(), or give a file that ends in {WEIGHTS}"
+        raise WeightsError(f"timm cannot fetch the weights {name}: {str(error)[:200]}", hint=hint) from error
+    return found
