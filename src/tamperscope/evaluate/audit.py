@@ -33,8 +33,9 @@ from tamperscope.records import JSON, MaskArray, Volume
 
 FACTS = ("manufacturer", "model", "kernel", "slice_thickness_mm", "body_part", "photometric")
 BINS, RANGE_HU = 64, (-1024.0, 3072.0)
-WHOLE = 0.5
-"""Share of the voxels from which a forgery is the whole picture: without them nothing would be left to probe."""
+WHOLE = 0.1
+"""Share of the voxels from which a forgery counts as of the whole picture: what is left without them is another part of
+the body, and that alone would tell it."""
 FOLDS = 5
 FEWEST = 10
 """Series of each class below which a probe says nothing."""
@@ -62,7 +63,7 @@ class Traits:
 def traits(case: Case) -> Traits:
     """Header facts; shares of values (64), over the whole picture and outside of the body, forged voxels left out.
 
-    Of at most `SEEN_SLICES` slices; the header's lowest and highest value are of all. Where most of the picture was
+    Of at most `SEEN_SLICES` slices; the header's lowest and highest value are of all. Where much of the picture was
     made, its voxels stay in: the histogram then is that of what was made.
     """
     volume = case.volume
