@@ -78,6 +78,7 @@ def test_a_wrong_call_is_one_sentence_and_2(suite, tmp_path, change, options, wo
 
 
 def test_a_job_that_fails_is_told_and_the_exit_code_is_4(suite, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
     # Something that is in the way of the answers: the command of the job cannot write.
     out = tmp_path / "out"
     assert run(suite, "--out", out, "--list").exit_code == 0

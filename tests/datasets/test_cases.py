@@ -14,7 +14,7 @@ from tamperscope.errors import InputError
 RECIPE = """
 name = "trial"
 [[forgery]]
-attack = "inpaint"
+attack = "nodule"
 """
 
 
@@ -39,7 +39,7 @@ def test_files_of_one_series_make_one_case_with_its_truth(made):
     ((k, j, i),) = forged.places
     assert forged.mask[max(k - 2, 0) : k + 3, j - 3 : j + 4, i - 3 : i + 4].any()
     assert twin.places == ()
-    assert forged.groups["generator"] == "inpaint"
+    assert forged.groups["generator"] == "nodule"
     assert twin.groups["generator"] == "none"
     assert forged.groups["thickness"] == "1.5 to 3.0 mm"
     assert forged.name != twin.name

@@ -69,12 +69,12 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
         WeightsError: the model is damaged.
         MissingExtraError: the library that draws the plots is not installed.
     """
-    plots.require()
     tested, sha256 = chosen(asked)
     listed = join.entries(join.read(asked.manifests), asked.part)
     entries = digested(selected(listed, asked.part), tick)
     others = [against.other(folder, digest(entries)) for folder in asked.against]
     leaking = None if asked.slice_split is None else leak.read(asked.slice_split)
+    plots.require()
     answers = run(entries, tested, {"sha256": sha256, "false_alarms": asked.false_alarms}, asked.out, tick)
     outcomes = answers.outcomes
     rng = np.random.default_rng(asked.seed)
