@@ -29,8 +29,8 @@ test: test-base test-train  ## The whole suite, then again what needs torch, wit
 test-base: $(VENV)/.dev  ## The whole suite; without torch, what needs it is skipped
 	$(PY) -m pytest -n auto
 
-test-train: $(VENV)/.train  ## The tests that need the extra: torch and what comes with it
-	$(PY) -m pytest $(TRAIN_TESTS)
+test-train: $(VENV)/.train  ## The tests that need the extra: torch and what comes with it; a thread for each of the workers
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto $(TRAIN_TESTS)
 
 readme: $(VENV)/.dev  ## Run every block of code in README.md and docs/
 	$(PY) -m pytest tests/test_readme.py
