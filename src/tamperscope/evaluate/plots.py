@@ -74,16 +74,18 @@ def drawn(draw: Draw, inches: tuple[float, float] = INCHES) -> bytes:
 
 
 def every(outcomes: Sequence[Outcome], levels: Mapping[str, Scored], threshold: float) -> dict[str, bytes]:
-    """All plots by their name."""
+    """All plots by their name; no FROC of a model that gives no map."""
     series = levels["series"]
-    return {
+    found = {
         "ROC": drawn(lambda axes: roc(axes, levels)),
         "Precision and recall": drawn(lambda axes: precision_recall(axes, levels)),
         "Confusion matrix": drawn(lambda axes: confusion(axes, series, threshold)),
         "Reliability": drawn(lambda axes: reliable(axes, outcomes)),
-        "FROC": drawn(lambda axes: marks(axes, outcomes)),
         "Risk and coverage": drawn(lambda axes: risk(axes, outcomes)),
     }
+    if any(one.place or one.marks for one in outcomes):
+        found["FROC"] = drawn(lambda axes: marks(axes, outcomes))
+    return found
 
 
 def robust(rows: Sequence[Mapping[str, JSON]]) -> bytes:
