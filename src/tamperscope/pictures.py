@@ -6,15 +6,16 @@ below a grey level and between the pixels, so the detectors of this package do n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from tamperscope.errors import UsageError
-from tamperscope.records import FloatArray, Volume
+from tamperscope.records import JSON, FloatArray, Volume
 
 Grey = NDArray[np.uint8]
 LEVELS = 256
@@ -44,6 +45,22 @@ class PictureSpec:
         low, high = self.window_hu
         if not low < high:
             raise UsageError(f"a window from {low:g} to {high:g} HU", hint="the first value is the lower one")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> PictureSpec:
+        """From what `settings` gave, as JSON keeps it.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing or of another kind.
+            UsageError: a side or window that is none.
+        """
+        low, high = settings["window_hu"]
+        return cls(int(settings["side"]), (float(low), float(high)), bool(settings["clahe"]))
+
+    @property
+    def settings(self) -> dict[str, JSON]:
+        """As JSON: side, window_hu and clahe."""
+        return {"side": self.side, "window_hu": list(self.window_hu), "clahe": self.clahe}
 
 
 def picture(plane: FloatArray, modality: str, spec: PictureSpec) -> FloatArray:

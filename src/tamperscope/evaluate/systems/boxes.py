@@ -43,14 +43,12 @@ class Boxes:
     @classmethod
     def of(cls, settings: Mapping[str, Any], networks: Networks) -> Boxes:
         """See `system.System`."""
-        low, high = settings["window_hu"]
-        spec = PictureSpec(int(settings["side"]), (float(low), float(high)), bool(settings["clahe"]))
-        return cls(spec, networks)
+        return cls(PictureSpec.of(settings), networks)
 
     @property
     def settings(self) -> dict[str, JSON]:
         """See `system.System`."""
-        return {"side": self.spec.side, "window_hu": list(self.spec.window_hu), "clahe": self.spec.clahe}
+        return self.spec.settings
 
     def answer(self, volume: Volume) -> Answer:
         """See `system.System`."""
