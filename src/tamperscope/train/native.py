@@ -19,7 +19,7 @@ from tamperscope.datasets.manifest import Tick
 from tamperscope.evaluate.systems import native
 from tamperscope.records import FloatArray, MaskArray
 from tamperscope.train import slices
-from tamperscope.train.picture_cache import AUTHENTIC, FORGED, UNSURE
+from tamperscope.train.picture_cache import AUTHENTIC, FORGED, UNSURE, kinds
 
 LEVELS = 2**16 - 1
 """Steps in which values are kept: of a window of 1400 HU, 0.02 HU each."""
@@ -94,14 +94,7 @@ class Part:
     @property
     def counts(self) -> dict[str, int]:
         """Series and slices of each kind; see `slices.Slices.counts`."""
-        forged = sum(one.forged for one in self.series)
-        return {
-            "authentic_series": len(self.series) - forged,
-            "forged_series": forged,
-            "authentic_slices": len(self.of(AUTHENTIC)),
-            "forged_slices": len(self.of(FORGED)),
-            "left_out_slices": len(self.of(UNSURE)),
-        }
+        return kinds([one.forged for one in self.series], self.of)
 
 
 def load(groups: Sequence[Group], part: str, spec: Spec, tick: Tick | None = None, most: int | None = None) -> Part:

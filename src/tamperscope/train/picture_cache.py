@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,23 @@ class Slices:
     @property
     def counts(self) -> dict[str, int]:
         """Series and slices of each kind."""
-        forged = sum(one.forged for one in self.series)
-        return {
-            "authentic_series": len(self.series) - forged,
-            "forged_series": forged,
-            "authentic_slices": len(self.of(AUTHENTIC)),
-            "forged_slices": len(self.of(FORGED)),
-            "left_out_slices": len(self.of(UNSURE)),
-        }
+        return kinds([one.forged for one in self.series], self.of)
+
+
+def kinds(forged: Sequence[bool], of: Callable[[int], Sized]) -> dict[str, int]:
+    """How many series and slices of each kind there are.
+
+    Args:
+        forged: of each series, whether it is.
+        of: from a label to all slices that have it.
+    """
+    return {
+        "authentic_series": len(forged) - sum(forged),
+        "forged_series": sum(forged),
+        "authentic_slices": len(of(AUTHENTIC)),
+        "forged_slices": len(of(FORGED)),
+        "left_out_slices": len(of(UNSURE)),
+    }
 
 
 def kept(folder: Path, groups: Sequence[Group], spec: PictureSpec, load: Callable[[], Slices]) -> Slices:
