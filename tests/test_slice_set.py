@@ -76,6 +76,23 @@ def test_a_split_by_patient_does_not_leak_and_one_by_slices_does(made, tmp_path)
     assert {(e.series, e.sha256) for e in again.entries} == {(e.series, e.sha256) for e in by_patient.entries}
 
 
+def test_with_one_label_no_patient_has_slices_of_both(made, tmp_path):
+    whole = slice_set.make(made, tmp_path / "whole")
+    halves = slice_set.make(made, tmp_path / "a", one_label=True, seed=3)
+    mixed = slice_set.make(made, tmp_path / "b", one_label=True, by="slice", seed=3)
+    labels = {entry.patient: entry.label for entry in halves.entries}
+    assert all(labels[entry.patient] == entry.label for entry in halves.entries)
+    assert set(labels) == {entry.patient for entry in whole.entries}
+    for part in ("train", "calibrate"):
+        found = {entry.patient: entry.label for entry in halves.entries if entry.part == part}
+        assert abs(list(found.values()).count("forged") - list(found.values()).count("authentic")) <= 1
+    kept = {(entry.series, entry.label) for entry in halves.entries}
+    assert kept == {(entry.series, entry.label) for entry in mixed.entries}
+    assert kept == {(e.series, e.label) for e in whole.entries if labels[e.patient] == e.label}
+    assert leaks.find(halves.entries, pixels=False) == ()
+    assert leaks.find(mixed.entries, pixels=False)
+
+
 def test_a_generator_that_was_held_out_stays_so():
     from pathlib import Path
 

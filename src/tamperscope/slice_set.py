@@ -4,7 +4,8 @@
                             authentic slices of the same ─┘   ─▶ DIR/manifest.csv, DIR/masks/*.png
 
 With the parts shuffled over slices, neighbours and twins of what was trained on are in the test. The same model,
-trained and judged on both manifests, says what that is worth.
+trained and judged on both manifests, says what that is worth. Where a patient has slices of both labels, to know the
+patient does not tell the label; published sets mostly have forged slices of some patients and authentic ones of others.
 """
 
 from __future__ import annotations
@@ -67,7 +68,14 @@ class Outcome:
 
 
 def make(
-    manifest: Path, out: Path, *, by: By = "patient", most: int | None = None, seed: int = 0, tick: Tick | None = None
+    manifest: Path,
+    out: Path,
+    *,
+    by: By = "patient",
+    most: int | None = None,
+    one_label: bool = False,
+    seed: int = 0,
+    tick: Tick | None = None,
 ) -> Outcome:
     """Choose slices, and write the manifest of them.
 
@@ -81,7 +89,8 @@ def make(
         by: "patient" keeps the parts; "slice" shuffles them over the slices of one label and generator, so that as
             many of each are in each part as before, and a generator that was held out stays so.
         most: forged slices of a series, spread evenly; all if None.
-        seed: of the shuffle.
+        one_label: keep the forged slices of half of the patients of each part, and the authentic ones of the others.
+        seed: of the shuffle, and of whose forged slices are kept.
         tick: told of progress, if given.
 
     Raises:
@@ -105,10 +114,14 @@ def make(
         found, short = _of_patient(groups, out, most)
         chosen += found
         lacking += short
+    if one_label:
+        chosen, lacking = halved(chosen, seed), 0
     _check_classes(chosen)
     divided = chosen if by == "patient" else shuffled(chosen, seed)
     real, root = join.rooted(digested(divided, tick), out)
-    table.write(out / TABLE, real, root, {"dataset": "slices", "split": by, "seed": seed, "most": most})
+    table.write(
+        out / TABLE, real, root, {"dataset": "slices", "split": by, "seed": seed, "most": most, "one_label": one_label}
+    )
     return Outcome(real, lacking)
 
 
@@ -133,6 +146,23 @@ def shuffled(chosen: Sequence[Entry], seed: int) -> list[Entry]:
         for number, part in zip(members, dealt, strict=True):
             parts[number] = part
     return [replace(entry, part=part) for entry, part in zip(chosen, parts, strict=True)]
+
+
+def halved(chosen: Sequence[Entry], seed: int) -> list[Entry]:
+    """The forged slices of every second patient of a part, and the authentic ones of those between them.
+
+    A patient who lacks the slices that are asked of him is left out.
+    """
+    rng = np.random.default_rng(seed)
+    patients: dict[str, list[str]] = defaultdict(list)
+    for part, patient in sorted({(entry.part, entry.patient) for entry in chosen}):
+        patients[part].append(patient)
+    kept = {
+        (part, patient, ("forged", "authentic")[place % 2])
+        for part in sorted(patients)
+        for place, patient in enumerate(rng.permutation(patients[part]))
+    }
+    return [entry for entry in chosen if (entry.part, entry.patient, entry.label) in kept]
 
 
 def _by_patient(groups: Sequence[Group]) -> list[list[Group]]:

@@ -64,19 +64,26 @@ def slices(
         str, typer.Option(help="patient: the parts as they are. slice: shuffled over slices.")
     ] = "patient",
     most: Annotated[int | None, typer.Option(min=1, help="Forged slices of a series, spread evenly.")] = None,
+    one_label: Annotated[
+        bool, typer.Option("--one-label", help="Forged slices of half of the patients, authentic ones of the others.")
+    ] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Make a manifest in which every slice is a series: forged ones, and as many authentic ones of the same patients.
 
-    --split slice leaks on purpose, as most published figures do: train on it with --allow-leaks, and compare.
+    --split slice leaks on purpose, as most published figures do: train on it with --allow-leaks, and compare. With
+    --one-label no patient has slices of both labels, as in most published sets: then to know the patient is to know
+    the label.
 
     Exit codes: 0 written; 2 a series cannot be read, a forged one has no mask, or a wrong call.
     """
     from tamperscope import slice_set
 
     with told(), progress(silent=quiet) as tick:
-        outcome = slice_set.make(manifest, out, by=cast("By", split), most=most, seed=seed, tick=tick)
+        outcome = slice_set.make(
+            manifest, out, by=cast("By", split), most=most, one_label=one_label, seed=seed, tick=tick
+        )
     if not quiet:
         for line in parting.counted(outcome.entries):
             typer.echo(line)
