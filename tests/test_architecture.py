@@ -53,7 +53,7 @@ def test_importing_the_surface_loads_nothing_heavy(module):
         "tamperscope.attacks",
         "tamperscope.forge_set",
         "tamperscope.doctor",
-        "tamperscope.benchmark",
+        "tamperscope.suites.run",
     ],
 )
 def test_scanning_and_forging_load_no_torch(module):

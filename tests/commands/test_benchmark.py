@@ -82,7 +82,7 @@ def test_a_job_that_fails_is_told_and_the_exit_code_is_4(suite, tmp_path):
     # Something that is in the way of the answers: the command of the job cannot write.
     out = tmp_path / "out"
     assert run(suite, "--out", out, "--list").exit_code == 0
-    from tamperscope import benchmark as runner
+    from tamperscope.suites import run as runner
 
     ((job, _),) = runner.states(suite, out)
     (out / "evaluations").mkdir(parents=True)

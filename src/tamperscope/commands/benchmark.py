@@ -32,9 +32,9 @@ def benchmark(
     whose suite has grown does what is new. Exit codes: 0 done; 2 usage error, or a manifest that cannot be used; 4 some
     jobs failed (listed, and in the leaderboard with the reason), the others are done.
     """
-    from tamperscope import benchmark as run
     from tamperscope.errors import TamperscopeError
     from tamperscope.report import words
+    from tamperscope.suites import run
 
     names = [name.strip() for name in only.split(",")]
     try:
@@ -56,8 +56,8 @@ def benchmark(
 
 def _list(suite: Path, out: Path, names: Sequence[str], threads: int) -> None:
     """A line for each job of the models that are asked for."""
-    from tamperscope import benchmark as run
     from tamperscope.report import words
+    from tamperscope.suites import run
 
     states = run.states(suite, out, names, threads)
     for job, state in states:

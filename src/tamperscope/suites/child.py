@@ -1,6 +1,6 @@
 """A command in a process of its own, which ends with the one that asked for it, and what it took.
 
-    run ─ standard input ─▶ python -m tamperscope.child USAGE.json COMMAND … ─▶ COMMAND …
+    run ─ standard input ─▶ python -m tamperscope.suites.child USAGE.json COMMAND … ─▶ COMMAND …
 
 The small process in between waits for the command, and ends it when its own standard input closes, as it does however
 the asker ends. It also makes the peak memory that of the command: on Linux a new process counts as its own what the one

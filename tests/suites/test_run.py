@@ -16,10 +16,12 @@ pytest.importorskip("timm", reason="the extra [train] is not installed")
 pytest.importorskip("matplotlib", reason="the extra [train] is not installed")
 
 import sets
-from tamperscope import benchmark
 from tamperscope.datasets import table
 from tamperscope.errors import InputError, UsageError
-from tamperscope.suite import read_suite
+from tamperscope.suites import run
+from tamperscope.suites.plan import Plan
+from tamperscope.suites.plan import plan as planned
+from tamperscope.suites.suite import read_suite
 
 TINY = """
 name = "{name}"
@@ -79,16 +81,16 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(folder) -> tuple[Path, benchmark.Outcome, list]:
+def done(folder) -> tuple[Path, run.Outcome, list]:
     told: list[tuple[str, int, int]] = []
-    outcome = benchmark.run(
+    outcome = run.run(
         folder / "suite.toml", folder / "out", jobs=2, resamples=20, tick=lambda *words: told.append(words)
     )
     return folder / "out", outcome, told
 
 
-def plan(folder: Path, name: str = "suite.toml") -> benchmark.Plan:
-    return benchmark.plan(read_suite(folder / name), folder / "out")
+def plan(folder: Path, name: str = "suite.toml") -> Plan:
+    return planned(read_suite(folder / name), folder / "out")
 
 
 def test_a_training_serves_every_data_set_that_is_learned_from_alike(folder):
@@ -119,10 +121,10 @@ def test_several_manifests_are_judged_as_one(folder, tmp_path):
         '[[data]]\nname = "both"\nmanifest = ["a/manifest.csv", "b"]\npart = "calibrate"\n'
         '[[model]]\ncard = "ct-noise"\n'
     )
-    made = benchmark.plan(read_suite(path), tmp_path / "out")
+    made = planned(read_suite(path), tmp_path / "out")
     (judging,) = made.jobs
     assert judging.words[judging.words.index("--data") + 1] == str(tmp_path / "out" / "manifests" / "both-joined.csv")
-    benchmark.prepare(made, path)
+    run.prepare(made, path)
     joined = table.read(tmp_path / "out" / "manifests" / "both-joined.csv")
     assert sorted(one.sha256 for one in joined.entries) == sorted(one.sha256 for one in listed.entries)
     assert all(one.mask.is_file() for one in joined.entries if one.label == "forged")
@@ -135,7 +137,7 @@ def test_the_name_of_a_job_depends_on_content_and_not_on_places(folder, tmp_path
     (tmp_path / "set").symlink_to(folder / "set")
 
     def names() -> list[str]:
-        return [job.name for job in benchmark.plan(read_suite(tmp_path / "suite.toml"), tmp_path / "out").jobs]
+        return [job.name for job in planned(read_suite(tmp_path / "suite.toml"), tmp_path / "out").jobs]
 
     before = [job.name for job in plan(folder).jobs]
     (tmp_path / "tiny.toml").write_text("# a remark\n" + text)
@@ -201,7 +203,7 @@ def test_each_job_keeps_its_command_and_what_it_took(done):
 def test_a_second_run_does_nothing_but_what_failed(folder, done):
     out, _, _ = done
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    again = benchmark.run(folder / "suite.toml", out, only=["tiny", "ct-noise"], resamples=20)
+    again = run.run(folder / "suite.toml", out, only=["tiny", "ct-noise"], resamples=20)
     assert (again.jobs, again.done, again.made, again.failed) == (5, 5, 0, ())
     changed = {path.name for path, at in before.items() if path.stat().st_mtime_ns != at}
     assert changed <= {f"leaderboard.{kind}" for kind in ("json", "md", "csv", "html")} | {
@@ -209,15 +211,15 @@ def test_a_second_run_does_nothing_but_what_failed(folder, done):
         "small-without-copy-move.csv",
         "small-only-copy-move.csv",
     }
-    states = dict(benchmark.states(folder / "suite.toml", out))
+    states = dict(run.states(folder / "suite.toml", out))
     assert sorted({state.partition(":")[0] for state in states.values()}) == ["done", "failed", "to do"]
 
 
 KILLED = """
 import sys
 from pathlib import Path
-from tamperscope import benchmark
-benchmark.run(Path(sys.argv[1]), Path(sys.argv[2]), resamples=0)
+from tamperscope.suites import run
+run.run(Path(sys.argv[1]), Path(sys.argv[2]), resamples=0)
 """
 
 
@@ -227,19 +229,19 @@ def test_a_killed_run_leaves_nobody_at_work_and_goes_on(folder, tmp_path):
     path.write_text(
         '[[data]]\nname = "small"\nmanifest = "set/manifest.csv"\npart = "calibrate"\n[[model]]\nrecipe = "long.toml"\n'
     )
-    training, judging = benchmark.plan(read_suite(path), out).jobs
+    training, judging = planned(read_suite(path), out).jobs
     with subprocess.Popen([sys.executable, "-c", KILLED, str(path), str(out)]) as parent:
         while not (training.folder / "last.safetensors").exists():
             assert parent.poll() is None
         parent.kill()
     wait_for_the_end_of(training.folder)
-    assert [state for _, state in benchmark.states(path, out)] == ["to do", "to do"]
+    assert [state for _, state in run.states(path, out)] == ["to do", "to do"]
     assert not (training.folder / "model.json").exists(), "killed before its end"
     # What lies there cannot be of the weights that are still to come.
     judging.folder.mkdir()
     (judging.folder / "outcomes.jsonl").write_text('{"schema": "of something else"}\n')
 
-    outcome = benchmark.run(path, out, resamples=0)
+    outcome = run.run(path, out, resamples=0)
     assert (outcome.done, outcome.failed) == (2, ())
     rows = [json.loads(line) for line in (training.folder / "record.jsonl").read_text().splitlines()]
     assert [row["from"] for row in rows if "from" in row][-1] >= 10, "it went on where it was"
@@ -265,7 +267,7 @@ def commands() -> list[str]:
 def test_a_folder_of_something_else_is_refused(folder, tmp_path):
     (tmp_path / "photo.png").write_bytes(b"")
     with pytest.raises(UsageError, match="holds something else than a benchmark"):
-        benchmark.run(folder / "suite.toml", tmp_path)
+        run.run(folder / "suite.toml", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
@@ -281,7 +283,7 @@ def test_what_cannot_be_planned_is_told_before_anything_is_done(folder, tmp_path
     path = folder / "wrong.toml"
     path.write_text(SUITE.replace(*change))
     with pytest.raises(error, match=words):
-        benchmark.run(path, tmp_path / "out")
+        run.run(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -299,7 +301,7 @@ def test_a_leaking_split_is_neither_trained_on_nor_hidden(folder, tmp_path):
         f'[[data]]\nname = "leaky"\nmanifest = "leaks.csv"\npart = "calibrate"\n'
         f'[[model]]\nrecipe = "{os.path.relpath(folder, tmp_path)}/tiny.toml"\n'
     )
-    outcome = benchmark.run(path, tmp_path / "out", resamples=0)
+    outcome = run.run(path, tmp_path / "out", resamples=0)
     assert [failure.error[:16] for failure in outcome.failed] == ["the split leaks:"]
     assert not list((tmp_path / "out" / "runs").iterdir())
     assert not (tmp_path / "out" / "leaks").exists()
@@ -309,6 +311,6 @@ def test_a_leaking_split_is_neither_trained_on_nor_hidden(folder, tmp_path):
 def test_threads_are_shared_among_processes(monkeypatch):
     monkeypatch.setattr("tamperscope.weights.available_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert [benchmark.threads_of_each(jobs) for jobs in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    assert [run.threads_of_each(jobs) for jobs in (1, 2, 3, 16)] == [8, 4, 2, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert benchmark.threads_of_each(2) == 3
+    assert run.threads_of_each(2) == 3

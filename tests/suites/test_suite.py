@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tamperscope.errors import UsageError
-from tamperscope.suite import Data, chosen, read_suite
+from tamperscope.suites.suite import Data, chosen, read_suite
 
 RECIPE = 'name = "{name}"\nsystem = "plain-cnn"\n[input]\nside = 32\n[train]\nseed = 7\n'
 SETS = '[[data]]\nname = "a"\nmanifest = "a.csv"\npart = "test"\n'

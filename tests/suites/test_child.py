@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tamperscope.child import Children
+from tamperscope.suites.child import Children
 
 RUNS = """
 import sys
 from pathlib import Path
-from tamperscope.child import Children
+from tamperscope.suites.child import Children
 Children().run([sys.executable, "-c", sys.argv[1]], Path(sys.argv[2]), {})
 """
 WAITS = "import time; print('here', flush=True); time.sleep(600)"
