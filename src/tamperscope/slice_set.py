@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -35,6 +36,8 @@ By: TypeAlias = Literal["patient", "slice"]
 WAYS: tuple[By, ...] = get_args(By)
 TABLE, MASKS, EXTRACTED = "manifest.csv", "masks", "slices"
 WHITE = 255
+REMEMBERED = 256
+"""Decoded slices: where each is a series already, the same few are held against one another again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,7 @@ class Scan:
 
     def plane(self, k: int) -> FloatArray:
         """Slice ``k``, float32 (H, W), colour as luminance."""
-        planes = images.planes(self.files[k])
-        return np.asarray(planes[k - self.files.index(self.files[k])])
+        return _plane(self.files[k], k - self.files.index(self.files[k]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,11 @@ def _check_classes(chosen: Sequence[Entry]) -> None:
 
 
 # --- one patient ---
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _plane(file: Path, number: int) -> FloatArray:
+    return np.asarray(images.planes(file)[number])
 
 
 def _of_patient(groups: Sequence[Group], out: Path, most: int | None) -> tuple[list[Entry], int]:

@@ -69,7 +69,8 @@ class Page(HTMLParser):
 
 def test_every_format_is_there(board):
     found = leaderboard_page.files(board)
-    assert sorted(found) == ["leaderboard.csv", "leaderboard.html", "leaderboard.json", "leaderboard.md"]
+    tables = {f"leaderboard.{kind}" for kind in ("csv", "html", "json", "md")}
+    assert tables <= set(found) <= tables | {f"leaderboard-{number}.svg" for number in (1, 2, 3)}
     assert json.loads(found["leaderboard.json"]) == board
 
 
@@ -128,6 +129,7 @@ def test_the_plot_is_drawn_where_there_are_figures(board):
     drawn = leaderboard_page.forests(board)
     assert all(svg is not None and b"<svg" in svg for svg in drawn)
     assert drawn == leaderboard_page.forests(board)
+    assert leaderboard_page.files(board)["leaderboard-2.svg"] == drawn[1]
     empty = leaderboard.board("s", [Table("t", "t", None, (Entrant("m", None, (), 1),))])
     assert leaderboard_page.forests(empty) == [None]
     assert "No model has figures yet." in leaderboard_page.to_html(empty, [None])

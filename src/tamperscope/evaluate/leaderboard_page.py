@@ -1,4 +1,4 @@
-"""A leaderboard as files: HTML for the eye, Markdown for a repository, CSV for a spreadsheet, JSON for programs."""
+"""A leaderboard as files: HTML for the eye, Markdown and SVG for a page, CSV for a spreadsheet, JSON for programs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ class Column:
 
 
 def files(board: Mapping[str, Any]) -> dict[str, bytes]:
-    """The leaderboard in every format, by file name. Without matplotlib the page has no plots."""
+    """The leaderboard in every format, by file name, and the plot of each table; none without matplotlib."""
+    drawn = forests(board)
     return {
         f"{NAME}.json": (json.dumps(board, indent=2, ensure_ascii=False) + "\n").encode(),
         f"{NAME}.csv": to_csv(board).encode(),
         f"{NAME}.md": to_markdown(board).encode(),
-        f"{NAME}.html": to_html(board, forests(board)).encode(),
+        f"{NAME}.html": to_html(board, drawn).encode(),
+        **{f"{NAME}-{number}.svg": svg for number, svg in enumerate(drawn, start=1) if svg is not None},
     }
 
 

@@ -15,5 +15,5 @@ carries a digest of all that makes its result: what is there and matches is done
     OUT/runs/JOB/         a training, see `train.baseline`
     OUT/evaluations/JOB/  an evaluation, see `evaluate.evaluation`
     OUT/jobs/JOB.json     its command and what it took; JOB.log what it printed
-    OUT/leaderboard.*     html, md, csv, json
+    OUT/leaderboard.*     html, md, csv, json; leaderboard-N.svg, the plot of table N
 """
