@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tamperscope import phantom, preprocess
+from tamperscope import attacks, phantom, preprocess
 from tamperscope.preprocess import InputSpec, channels, high_pass, noise_level, refusals, upsample
 
 CLIP = (-1000.0, 400.0)
@@ -59,6 +60,16 @@ def test_noise_outside_the_contract_is_refused_with_its_figure(chest, allowed):
     noise = np.median([noise_level(plane) for plane in chest.voxels])
     reasons = refusals(replace(SPEC, noise_hu=allowed), chest)
     assert reasons == (f"the noise is {noise:.1f} HU, the model was trained on {allowed[0]} to {allowed[1]} HU",)
+
+
+@pytest.mark.parametrize(("window", "refused"), [((-1350.0, 150.0), True), ((-1000.0, 400.0), True), (None, False)])
+def test_few_grey_levels_are_refused_with_their_step(window, refused):
+    chest = phantom.chest((1, 320, 320), (2.5, 1.1, 1.1))
+    if window is not None:
+        change = attacks.Window8bit()
+        chest = change.apply(chest, {"low": window[0], "high": window[1]}).volume
+    found = refusals(SPEC, chest)
+    assert any(re.search(r"in steps of [56] HU", reason) for reason in found) == refused, found
 
 
 @pytest.mark.parametrize(("level", "strength"), [(-850.0, 50.0), (0.0, 100.0), (-300.0, 500.0)])

@@ -22,6 +22,10 @@ SMALLEST_NOISE_HU = 0.5
 PROBED_SLICES = 9
 SOFT_TISSUE_HU = (-200.0, 200.0)
 """From fat to enhanced blood."""
+COARSEST_STEP_HU = 2.0
+"""Between the values that occur: 1 in chest CT as scanners write it, 5 to 6 after a lung window of 8 bit."""
+PIXELS_A_VALUE = 10.0
+"""With fewer, a value may be missing by chance."""
 LEAST_SOFT_TISSUE = 0.62
 """Share of the dense body that is soft tissue: 0.67 and more in slices of chest CT, 0.60 at most in smoothed noise."""
 
@@ -90,6 +94,12 @@ def _content_refusals(spec: InputSpec, volume: Volume) -> tuple[str, ...]:
         reasons.append(
             f"lung makes up {shares.max():.0%} of the body at most; the model was trained on chest slices with lung"
         )
+    step = float(np.median([_step(plane) for plane in planes]))
+    if step > COARSEST_STEP_HU:
+        reasons.append(
+            f"the values come in steps of {step:.0f} HU: the picture has been through a window of few grey levels, as "
+            "exports have it; give the original file"
+        )
     soft = _soft_tissue(planes, body)
     if soft < LEAST_SOFT_TISSUE:
         reasons.append(f"soft tissue makes up {soft:.0%} of what is dense: these are not the values of a chest")
@@ -98,6 +108,17 @@ def _content_refusals(spec: InputSpec, volume: Volume) -> tuple[str, ...]:
     if not low <= noise <= high:
         reasons.append(f"the noise is {noise:.1f} HU, the model was trained on {low:.1f} to {high:.1f} HU")
     return tuple(reasons)
+
+
+def _step(plane: FloatArray) -> float:
+    """Distance of the values of the patient (H, W) to the next that occur, median over pixels; 0 if these are few."""
+    values, counts = np.unique(np.rint(plane[(plane > AIR_HU) & (plane < SOFT_TISSUE_HU[1])]), return_counts=True)
+    if counts.sum() < PIXELS_A_VALUE * max(values.size, 2):
+        return 0.0
+    gaps = np.diff(values)
+    nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
+    order = np.argsort(nearest)
+    return float(nearest[order][np.searchsorted(counts[order].cumsum(), counts.sum() / 2)])
 
 
 def _soft_tissue(planes: FloatArray, body: MaskArray) -> float:
