@@ -180,18 +180,28 @@ def learned(entries: Iterable[Entry]) -> list[Entry]:
 def _add(chains: dict[str, Chain], split: Split, model: Model, seed: int | None, out: Path, threads: int) -> None:
     """Put a judging behind its training, which may be there for another split already.
 
-    Where that has not met the generator that is left out in the first place, the data set need not be judged again.
+    Where that has not met the generator that is left out in the first place, the data set need not be judged again; nor
+    need one that holds the same cases as another.
     """
     training = None if model.recipe is None else _training(split, model, int(seed or 0), out)
     key = model.name if training is None else training.name
     chain = chains.setdefault(key, Chain(training, ()))
     for one in chain.judgings:
-        if (one.split.data, one.model, one.seed) == (split.data, model, seed):
+        if (one.model, one.seed) == (model, seed) and one.split.data == split.data:
             shared = Judging(one.job, split, model, seed, share=True)
-            chains[key] = replace(chain, judgings=(*chain.judgings, shared))
-            return
+        elif (one.model, one.seed) == (model, seed) and _same(one.split, split):
+            shared = Judging(one.job, split, model, seed)
+        else:
+            continue
+        chains[key] = replace(chain, judgings=(*chain.judgings, shared))
+        return
     job = _judging(split, model, seed, chain.training, out, threads)
     chains[key] = replace(chain, judgings=(*chain.judgings, Judging(job, split, model, seed)))
+
+
+def _same(one: Split, other: Split) -> bool:
+    """Whether the same is judged in both."""
+    return (one.cases, one.data.part, one.left_out) == (other.cases, other.data.part, other.left_out)
 
 
 def _judging(split: Split, model: Model, seed: int | None, training: Job | None, out: Path, threads: int) -> Job:
