@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -60,12 +61,17 @@ def test_what_runs_can_be_ended_and_nothing_starts_after(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes are waited for otherwise there")
-def test_a_command_ends_with_the_one_that_asked_however_that_ends(tmp_path):
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_command_ends_with_the_one_that_asked_however_that_ends(tmp_path, whole_group):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     code = f"import time; pipe = open({str(fifo)!r}, 'w'); print('here', file=pipe, flush=True); time.sleep(600)"
-    with subprocess.Popen([sys.executable, "-c", RUNS, code, str(tmp_path / "log")]) as asker, fifo.open() as pipe:
+    command = [sys.executable, "-c", RUNS, code, str(tmp_path / "log")]
+    with subprocess.Popen(command, start_new_session=True) as asker, fifo.open() as pipe:
         assert pipe.readline() == "here\n"
-        asker.kill()
+        if whole_group:
+            os.killpg(asker.pid, signal.SIGTERM)
+        else:
+            asker.kill()
         # The command holds the other end: it is read to its end when that has gone.
         assert pipe.read() == ""

@@ -99,6 +99,8 @@ def main(report: str, *command: str) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     started = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    # Who ends the asker's whole group ends this process first, and must not leave the command behind.
+    signal.signal(signal.SIGTERM, lambda *_: _end(process))
     threading.Thread(target=_end_with_asker, args=(process,), daemon=True).start()
     code, peak = _waited(process)
     usage = {"code": code, "seconds": time.monotonic() - started, "peak_bytes": peak}
@@ -115,6 +117,10 @@ def _waited(process: subprocess.Popen[bytes]) -> tuple[int, float]:
 def _end_with_asker(process: subprocess.Popen[bytes]) -> None:
     while os.read(0, 1):
         pass
+    _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         process.kill()
     else:
