@@ -32,6 +32,18 @@ test = 0.3
 [[forgery]]
 attack = "inpaint"
 """
+SUITE = """
+[[data]]
+name = "small"
+manifest = "set/manifest.csv"
+part = "test"
+
+[[model]]
+recipe = "{recipe}"
+
+[[model]]
+card = "ct-noise"
+"""
 
 
 def build(side: int) -> nn.Module:
@@ -50,13 +62,15 @@ def build(side: int) -> nn.Module:
 
 
 def main() -> None:
-    """Forge, train, evaluate."""
+    """Forge, train, evaluate, and rank it beside a model of the package."""
     studies, forged, run = OUT / "studies", OUT / "set", OUT / "run"
     make_studies(studies)
     (OUT / "forgeries.toml").write_text(FORGERIES, encoding="utf-8")
     tamperscope("forge-set", studies, "--recipe", OUT / "forgeries.toml", "--out", forged)
     tamperscope("train", HERE / "own_model.toml", "--data", forged / "manifest.csv", "--out", run)
     tamperscope("evaluate", "--model", run, "--data", forged, "--part", "test", "--out", OUT / "evaluation")
+    (OUT / "suite.toml").write_text(SUITE.format(recipe=(HERE / "own_model.toml").as_posix()), encoding="utf-8")
+    tamperscope("benchmark", OUT / "suite.toml", "--out", OUT / "benchmark")
 
 
 def make_studies(folder: Path) -> None:

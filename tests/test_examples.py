@@ -25,3 +25,5 @@ def test_a_model_of_ones_own_is_trained_and_judged_without_touching_the_package(
     assert figures["model"] == "own-model"
     assert 0.0 <= figures["series"]["auroc"] <= 1.0
     assert "AUROC" in done.stdout
+    (table,) = json.loads((out / "benchmark" / "leaderboard.json").read_text())["tables"]
+    assert {row["model"]: row["state"] for row in table["rows"]} == {"own-model": "done", "ct-noise": "done"}

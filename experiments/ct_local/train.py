@@ -22,7 +22,7 @@ from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.datasets.manifest import Entry, Part
 from tamperscope.models import trace_net
 from tamperscope.train.crops import Crops, Recipe, Source, source
-from tamperscope.train.loop import Schedule, fit
+from tamperscope.train.trace_loop import Schedule, fit
 from tamperscope.train.warm_start import warm_start
 
 HERE = Path(__file__).parent

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tamperscope.datasets.manifest import (
     digest,
     digested,
     file_digest,
+    full_digest,
     read_split,
     to_csv,
 )
@@ -37,6 +39,20 @@ def test_the_digest_is_that_of_the_set_whatever_its_order():
     assert digest(ENTRIES) != digest(ENTRIES[1:])
     assert digest(ENTRIES) != digest((*ENTRIES[1:], entry("P0", "f" * 64)))
     assert len(digest(ENTRIES)) == 64
+
+
+def test_the_full_digest_is_that_of_all_that_is_said(tmp_path):
+    first = full_digest(ENTRIES)
+    assert first == full_digest(reversed(ENTRIES))
+    assert first == full_digest(replace(one, path=Path("elsewhere") / one.path.name) for one in ENTRIES)
+    said = [{"label": "forged"}, {"part": "test"}, {"places": ((1, 2),)}, {"generator": "x"}, {"scanner": "y"}]
+    found = [full_digest((replace(ENTRIES[0], **one), *ENTRIES[1:])) for one in said]
+    for content in (b"one", b"two"):
+        mask = tmp_path / f"{content.decode()}.png"
+        mask.write_bytes(content)
+        found.append(full_digest((replace(ENTRIES[0], mask=mask), *ENTRIES[1:])))
+    found.append(full_digest((replace(ENTRIES[0], mask=tmp_path / "missing.png"), *ENTRIES[1:])))
+    assert len({first, *found}) == len(found) + 1
 
 
 def test_rotation_deals_the_names_out_in_turn():

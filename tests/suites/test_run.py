@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -145,6 +146,40 @@ def test_the_name_of_a_job_depends_on_content_and_not_on_places(folder, tmp_path
     (tmp_path / "tiny.toml").write_text(text.replace("width = 2", "width = 3"))
     changed = [one != other for one, other in zip(names(), before, strict=True)]
     assert changed == [("tiny" in name) for name in before]
+
+
+def test_the_name_of_a_job_depends_on_what_a_recipe_names(folder, tmp_path):
+    (tmp_path / "set").symlink_to(folder / "set")
+    own = (folder / "tiny.toml").read_text()
+    own = re.sub(r'system = ".*"', 'system = "own"', own)
+    own = re.sub(r"\[net\][^\[]*", '[net]\nbuild = "mine:build"\n\n', own)
+    (tmp_path / "own.toml").write_text(own)
+    (tmp_path / "suite.toml").write_text(
+        '[[data]]\nname = "small"\nmanifest = "set/manifest.csv"\npart = "calibrate"\n[[model]]\nrecipe = "own.toml"\n'
+    )
+
+    def name() -> str:
+        return planned(read_suite(tmp_path / "suite.toml"), tmp_path / "out").jobs[0].name
+
+    names = set()
+    for text in ("def build(side): ...", "def build(side, *more): ..."):
+        (tmp_path / "mine.py").write_text(text)
+        names.add(name())
+    assert len(names) == 2
+
+
+def test_two_data_sets_alike_share_what_is_left_out_too(folder):
+    both = SUITE.replace(
+        'part = "calibrate"\n\n[[model]]', 'part = "calibrate"\nleave_out = ["copy-move"]\n\n[[model]]', 1
+    )
+    (folder / "both.toml").write_text(both.replace('data = ["small"]\n', ""))
+    (card,) = [chain for chain in plan(folder, "both.toml").chains if chain.training is None]
+    assert [(one.split.name, one.share) for one in card.judgings] == [
+        ("small", False),
+        ("small without copy-move", True),
+        ("again", False),
+        ("again without copy-move", True),
+    ]
 
 
 def test_what_a_generator_left_out_leaves(folder, done):

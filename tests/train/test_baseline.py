@@ -275,7 +275,7 @@ def test_the_network_of_another_run_is_refused(run, tmp_path):
 
 def test_a_folder_that_cannot_be_is_told_before_anything_is_read(recipe, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(baseline, "checked", None)
+    monkeypatch.setattr(baseline, "table", None)
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(UsageError, match="cannot write the run folder"):
             baseline.train(recipe, out, device="cpu")
@@ -345,6 +345,9 @@ def text(side):
 
 def fails(side):
     return torch.nn.Linear(7, 1)
+
+def typo(side):
+    return torch.nn.Linear(sdie, 1)
 """
 
 
@@ -355,6 +358,7 @@ def fails(side):
         ("text", "gives str for 2 inputs"),
         ("fails", "the network fails on two empty pictures"),
         ("absent", "makes no network"),
+        ("typo", "makes no network"),
     ],
 )
 def test_a_network_of_ones_own_that_cannot_do_is_told_before_a_picture_is_read(
@@ -366,6 +370,13 @@ def test_a_network_of_ones_own_that_cannot_do_is_told_before_a_picture_is_read(
     with pytest.raises(UsageError, match=why):
         baseline.train(chosen, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_backbone_that_is_none_is_told_before_the_manifest_is_read(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(baseline, "table", None)
+    chosen = replace(recipe, system="picture-net", net=PictureNet("efficientnet-b9"))
+    with pytest.raises(UsageError, match="no backbone 'efficientnet-b9'"):
+        baseline.train(chosen, tmp_path / "run", device="cpu")
 
 
 def test_a_file_whose_answers_have_another_shape_than_torchs_is_refused():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamperscope.commands.terminal import SOME_FAILED, USAGE_ERROR, progress
+from tamperscope.commands.terminal import SOME_FAILED, progress, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,20 +32,16 @@ def benchmark(
     whose suite has grown does what is new. Exit codes: 0 done; 2 usage error, or a manifest that cannot be used; 4 some
     jobs failed (listed, and in the leaderboard with the reason), the others are done.
     """
-    from tamperscope.errors import TamperscopeError
     from tamperscope.report import words
     from tamperscope.suites import run
 
     names = [name.strip() for name in only.split(",")]
-    try:
+    with told():
         if listing:
             _list(suite, out, names, run.threads_of_each(jobs))
             return
         with progress(silent=quiet) as tick:
             outcome = run.run(suite, out, jobs=jobs, only=names, resamples=resamples, tick=tick)
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
     for failure in outcome.failed:
         typer.echo(words.visible(f"failed        {failure.source}: {failure.error}"), err=True)
     if not quiet:

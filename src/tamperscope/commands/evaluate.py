@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamperscope.commands.terminal import SOME_FAILED, USAGE_ERROR, progress
+from tamperscope.commands.terminal import SOME_FAILED, progress, told
 
 if TYPE_CHECKING:
     from tamperscope.records import JSON
@@ -50,31 +50,26 @@ def evaluate(
     A run that was stopped goes on where it stopped. Exit codes: 0 done; 2 usage error, or nothing to judge; 4 some
     series could not be read (listed), the figures are of the others.
     """
-    from tamperscope.errors import TamperscopeError
     from tamperscope.evaluate import evaluation
     from tamperscope.report import words
 
-    try:
-        with progress(silent=quiet) as tick:
-            asked = evaluation.Asked(
-                model,
-                tuple(data),
-                out,
-                part,
-                false_alarms,
-                resamples,
-                examples,
-                robustness=robustness,
-                audit=audit,
-                against=tuple(against or ()),
-                slice_split=slice_split,
-                seed=seed,
-                threads=threads,
-            )
-            answers, figures = evaluation.evaluate(asked, tick)
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
+    with told(), progress(silent=quiet) as tick:
+        asked = evaluation.Asked(
+            model,
+            tuple(data),
+            out,
+            part,
+            false_alarms,
+            resamples,
+            examples,
+            robustness=robustness,
+            audit=audit,
+            against=tuple(against or ()),
+            slice_split=slice_split,
+            seed=seed,
+            threads=threads,
+        )
+        answers, figures = evaluation.evaluate(asked, tick)
     for failure in answers.failed:
         typer.echo(words.visible(f"failed        {failure.source}: {failure.error} ({failure.hint})"), err=True)
     if not quiet:

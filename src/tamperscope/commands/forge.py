@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamperscope.commands.terminal import USAGE_ERROR, progress
+from tamperscope.commands.terminal import progress, told
 
 if TYPE_CHECKING:
     from tamperscope.forge import Item
@@ -61,13 +61,13 @@ def forge(
     from tamperscope import forge as forging
     from tamperscope import source as sources
     from tamperscope import writers
-    from tamperscope.errors import TamperscopeError, UsageError
+    from tamperscope.errors import UsageError
     from tamperscope.plan import planned, settings
     from tamperscope.report import words
     from tamperscope.study import DEFAULT_LIMITS
 
     limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels) if max_pixels else DEFAULT_LIMITS
-    try:
+    with told():
         if (attack is None) == (replay is None):
             raise UsageError("say what to do", hint="with --attack NAME, or with --replay RECORD.json")
         record = writers.record.read(replay) if replay is not None else None
@@ -85,9 +85,6 @@ def forge(
                 place = sources.place(at, source.volume) if at is not None else None
                 forging.prepare(out, paths)
                 items = forging.forge(source, plan, out, count=count, seed=seed, at=place, twin=twin, tick=tick)
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
     if not quiet:
         for item in items:
             typer.echo(_line(item))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tamperscope.commands.terminal import SOME_FAILED, USAGE_ERROR, progress
+from tamperscope.commands.terminal import SOME_FAILED, progress, told
 
 """The exit code that a scan has too where a part of its input failed."""
 
@@ -32,18 +32,13 @@ def forge_set(
 
     from tamperscope import forge_set as sets
     from tamperscope import weights
-    from tamperscope.errors import TamperscopeError
     from tamperscope.report import words
     from tamperscope.study import DEFAULT_LIMITS
 
     limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels) if max_pixels else DEFAULT_LIMITS
     processes = jobs or weights.available_cores()
-    try:
-        with progress(silent=quiet) as tick:
-            outcome = sets.make(paths, recipe, out, jobs=processes, limits=limits, tick=tick)
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
+    with told(), progress(silent=quiet) as tick:
+        outcome = sets.make(paths, recipe, out, jobs=processes, limits=limits, tick=tick)
     for failure in outcome.failed:
         hint = f" ({failure.hint})" if failure.hint else ""
         typer.echo(words.visible(f"failed        {failure.error}{hint}"), err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tamperscope.commands.terminal import USAGE_ERROR
+from tamperscope.commands.terminal import told
 
 app = typer.Typer(name="models", help="Models by name: list, show, import.", no_args_is_help=True)
 
@@ -32,23 +32,20 @@ def show(
 ) -> None:
     """What a model promises: its Card, or the record of its training."""
     from tamperscope import weights
-    from tamperscope.errors import TamperscopeError, UsageError
+    from tamperscope.errors import UsageError
     from tamperscope.evaluate import store
     from tamperscope.evaluate.baseline import MODEL
     from tamperscope.report import words
 
     cards = {card.name: card for card in weights.packaged()}
     folder = store.found(name) or (Path(name) if (Path(name) / MODEL).is_file() else None)
-    try:
+    with told():
         if name in cards:
             typer.echo(weights.describe(cards[name]))
         elif folder is not None:
             typer.echo("\n".join(words.visible(line) for line in store.described(folder).splitlines()))
         else:
             raise UsageError(f"no model is called {name}", hint=f"there are {', '.join([*cards, *store.names()])}")
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
 
 
 @app.command("import")
@@ -61,15 +58,11 @@ def import_(
 
     Exit codes: 0 imported; 2 damaged, a pickle, no parity with what was trained, or a name that is taken.
     """
-    from tamperscope.errors import TamperscopeError
     from tamperscope.evaluate import store
     from tamperscope.report import words
 
-    try:
+    with told():
         called = store.add(run, name, force=force)
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
     typer.echo(words.visible(f"Imported: {called}, in {store.home() / called}"))
     typer.echo(
         f"evaluate --model {called} judges with it. scan does not: a training has no Card that says what it may judge"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tamperscope.commands.terminal import USAGE_ERROR, progress
+from tamperscope.commands.terminal import USAGE_ERROR, progress, told
 
 if TYPE_CHECKING:
     from tamperscope.records import Report, SeriesResult
@@ -44,9 +44,7 @@ def scan(
     from dataclasses import replace
 
     import tamperscope
-    from tamperscope.errors import TamperscopeError
     from tamperscope.report import json as json_report
-    from tamperscope.report import words
     from tamperscope.study import DEFAULT_LIMITS
     from tamperscope.verdict import Policy
 
@@ -55,22 +53,18 @@ def scan(
         raise typer.Exit(USAGE_ERROR)
     folder = out if out is not None or json else Path("tamperscope-report")
     limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels) if max_pixels else DEFAULT_LIMITS
-    try:
-        with progress(silent=quiet or json) as tick:
-            report = tamperscope.scan(
-                paths,
-                out=folder,
-                write_heatmaps=heatmap,
-                keep_heatmaps=False,
-                modality=modality,
-                limits=limits,
-                policy=Policy.at(false_alarms),
-                threads=threads,
-                tick=tick,
-            )
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
+    with told(), progress(silent=quiet or json) as tick:
+        report = tamperscope.scan(
+            paths,
+            out=folder,
+            write_heatmaps=heatmap,
+            keep_heatmaps=False,
+            modality=modality,
+            limits=limits,
+            policy=Policy.at(false_alarms),
+            threads=threads,
+            tick=tick,
+        )
     try:
         _complain(report)
         if json:

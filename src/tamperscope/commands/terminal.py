@@ -12,7 +12,7 @@ SOME_FAILED = 4
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Errors of the project as one line on standard error, and exit code 2."""
+    """Errors of the project, and memory that ran out, as one line on standard error, and exit code 2."""
     import typer
 
     from tamperscope.errors import TamperscopeError
@@ -21,6 +21,9 @@ def told() -> Iterator[None]:
         yield
     except TamperscopeError as error:
         typer.echo(f"tamperscope: {visible(str(error))}", err=True)
+        raise typer.Exit(USAGE_ERROR) from error
+    except MemoryError as error:
+        typer.echo("tamperscope: out of memory (close other programs, or ask for less at a time)", err=True)
         raise typer.Exit(USAGE_ERROR) from error
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from tamperscope.commands.terminal import USAGE_ERROR, progress
+from tamperscope.commands.terminal import progress, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,6 @@ def recipe(
     processes. Exit codes: 0 trained; 2 usage error, a manifest that leaks or lacks a class, a training that failed, or
     new weights that are refused because they forget.
     """
-    from tamperscope.errors import TamperscopeError
     from tamperscope.report import words
 
     silent = quiet or os.environ.get("RANK", "0") != "0"  # of the processes of torchrun, the first speaks
@@ -115,24 +114,20 @@ def recipe(
             typer.echo(words.visible(line))
 
     sources = data or []
-    try:
-        with progress(silent=silent) as bar:
-            shared: dict[str, Any] = {"allow_leaks": allow_leaks, "say": say, "tick": bar}
-            if earlier is not None or add is not None:
-                _alone(path, seed, model, ray, cache, dry_run, show_augmentations)
-                said = _learn_on(earlier, add, sources, out, rehearse, margin, tensorboard=tensorboard, **shared)
+    with told(), progress(silent=silent) as bar:
+        shared: dict[str, Any] = {"allow_leaks": allow_leaks, "say": say, "tick": bar}
+        if earlier is not None or add is not None:
+            _alone(path, seed, model, ray, cache, dry_run, show_augmentations)
+            said = _learn_on(earlier, add, sources, out, rehearse, margin, tensorboard=tensorboard, **shared)
+        else:
+            asked = dry_run or show_augmentations is not None
+            chosen = _recipe(path, sources, seed, out, model, asked=asked)
+            if asked:
+                said = _shown(chosen, show_augmentations, dry_run=dry_run, allow_leaks=allow_leaks, tick=bar)
             else:
-                asked = dry_run or show_augmentations is not None
-                chosen = _recipe(path, sources, seed, out, model, asked=asked)
-                if asked:
-                    said = _shown(chosen, show_augmentations, dry_run=dry_run, allow_leaks=allow_leaks, tick=bar)
-                else:
-                    said = _trained(chosen, out, ray, tensorboard=tensorboard, cache=cache, **shared)
-            for line in said.splitlines():
-                say(line)
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
+                said = _trained(chosen, out, ray, tensorboard=tensorboard, cache=cache, **shared)
+        for line in said.splitlines():
+            say(line)
 
 
 def _alone(*others: object) -> None:
@@ -283,14 +278,13 @@ def ct_gan(
     The same command goes on with an interrupted run. Exit codes: 0 trained; 2 usage error, a manifest that leaks, or
     nothing to train on.
     """
-    from tamperscope.errors import TamperscopeError
     from tamperscope.report import words
 
     def say(line: str) -> None:
         if not quiet:
             typer.echo(line)
 
-    try:
+    with told():
         training, run = _training()
         share = drawn if drawn is not None else float(marks is None)
         recipe = training.Recipe(
@@ -314,9 +308,6 @@ def ct_gan(
             sources = _marked(volumes, marks, training)
             facts = {"volumes": len(volumes), "digests": [volume.digest for volume in volumes]}
             path = training.train(sources, recipe, budget, out, facts, threads=threads, say=say, tick=tick)
-    except TamperscopeError as error:
-        typer.echo(f"tamperscope: {words.visible(str(error))}", err=True)
-        raise typer.Exit(USAGE_ERROR) from error
     say(words.visible(f"Network: {path}"))
 
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -52,6 +52,26 @@ class Entry:
 def digest(entries: Iterable[Entry]) -> str:
     """One SHA-256 over the digests of all files, in any order: what a Card states of its training data."""
     return hashlib.sha256("\n".join(sorted(entry.sha256 for entry in entries)).encode()).hexdigest()
+
+
+def full_digest(entries: Iterable[Entry]) -> str:
+    """One SHA-256 over the digests of all files and their masks and all that is said of them, in any order.
+
+    Where the files lie does not matter. Two manifests that differ in a label, a part or a mask differ here.
+    """
+    rows = []
+    for entry in entries:
+        said = {key: value for key, value in asdict(entry).items() if key not in ("path", "mask")}
+        rows.append(json.dumps({**said, "mask": None if entry.mask is None else _digest_or_none(entry.mask)}))
+    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
+
+
+def _digest_or_none(path: Path) -> str:
+    """A mask that cannot be read is told of where it is needed."""
+    try:
+        return file_digest(path)
+    except UnreadableError:
+        return ""
 
 
 def to_csv(entries: Iterable[Entry], parts: Mapping[str, Part]) -> str:

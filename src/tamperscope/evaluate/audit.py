@@ -176,7 +176,7 @@ class Battery:
     twins: list[Pair] = field(default_factory=list)
     blanked: list[Pair] = field(default_factory=list)
     identical: int = 0
-    """Of ``blanked``: pairs that are one and the same picture."""
+    """Pairs beside them that are one and the same picture."""
     _authentic: list[Case] = field(default_factory=list)
 
     def add(self, case: Case) -> None:
@@ -205,14 +205,13 @@ class Battery:
 
     @property
     def _judged(self) -> int:
-        return len(self.blanked) - self.identical
+        return len(self.blanked)
 
     def _twin(self, case: Case, twin: Case) -> None:
         forged, authentic = self.scores.get(case.name), self.scores.get(twin.name)
         if forged is not None and authentic is not None:
             self.twins.append((forged, authentic))
         # They are equal beside the mask: with its box blanked they are one picture, of which any model says one thing.
-        self.blanked.append((0.0, 0.0))
         self.identical += 1
 
 
@@ -249,7 +248,10 @@ def twin_row(pairs: Sequence[Pair]) -> dict[str, JSON]:
 
 
 def blanked_row(pairs: Sequence[Pair], identical: int) -> dict[str, JSON]:
-    """Share of pairs in which the forged one ranks above, its place blanked in both; ``identical`` are one picture."""
+    """Share of judged pairs in which the forged one ranks above, its place blanked in both.
+
+    ``identical`` more were then one and the same picture: no model can tell them apart, so they are counted beside.
+    """
     return {
         "check": "place blanked",
         "above": _above(pairs),
@@ -321,13 +323,14 @@ def _twins_said(row: Mapping[str, JSON]) -> str:
 def _blanked_said(row: Mapping[str, JSON]) -> str:
     area, pairs, same = row["above"], row["pairs"], row["identical"]
     if not isinstance(area, float):
-        return "place blanked: no forgery with a mask and an authentic series of the same shape and patient."
-    if pairs == same:
+        if not same:
+            return "place blanked: no forgery with a mask and an authentic series of the same shape and patient."
         return (
-            f"place blanked: forgery and twin are then the same picture in all {pairs} pairs: "
+            f"place blanked: forgery and twin are then the same picture in all {same} pairs: "
             "no pixel beside the place gives the forgery away."
         )
-    how = f"the forged one ranks above in {area:.0%} of {pairs} pairs, {same} of them one and the same picture"
+    how = f"the forged one ranks above in {area:.0%} of {pairs} pairs"
+    how += f", beside {same} that are then the same picture" if same else ""
     if abs(area - 0.5) > SUSPECT:
         return f"place blanked: the model still tells forged from authentic ({how}): it looks at something else."
     return f"place blanked: the model does not tell forged from authentic ({how})."

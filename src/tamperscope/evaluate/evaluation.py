@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from tamperscope import detectors, weights
 from tamperscope.datasets import cases, join
 from tamperscope.datasets.cases import Group
-from tamperscope.datasets.manifest import Entry, Tick, digest, digested
+from tamperscope.datasets.manifest import Entry, Tick, digested, full_digest
 from tamperscope.errors import InputError, UsageError
 from tamperscope.evaluate import against, audit, baseline, examples, leak, page, plots, robustness, store
 from tamperscope.evaluate.outcomes import Outcome, Tested
@@ -72,7 +72,7 @@ def evaluate(asked: Asked, tick: Tick | None = None) -> tuple[Run, dict[str, JSO
     tested, sha256 = chosen(asked)
     listed = join.entries(join.read(asked.manifests), asked.part)
     entries = digested(selected(listed, asked.part), tick)
-    others = [against.other(folder, digest(entries)) for folder in asked.against]
+    others = [against.other(folder, full_digest(entries)) for folder in asked.against]
     leaking = None if asked.slice_split is None else leak.read(asked.slice_split)
     plots.require()
     answers = run(entries, tested, {"sha256": sha256, "false_alarms": asked.false_alarms}, asked.out, tick)

@@ -32,7 +32,8 @@ def worst(outcomes: Iterable[Outcome], count: int) -> list[Outcome]:
 
 def title(one: Outcome) -> str:
     """What a picture is called."""
-    kind = "missed" if one.forged else "false alarm"
+    alarm = "false alarm" if one.verdict == "suspicious" else "authentic, not cleared"
+    kind = "missed" if one.forged else alarm
     made = one.groups.get("generator", "") if one.forged else ""
     return ", ".join(part for part in (f"{kind}: {one.name}", made, f"probability {one.score or 0.0:.3f}") if part)
 

@@ -247,14 +247,17 @@ def row_auroc(entrant: Entrant) -> float | None:
 
 
 def left_out(tables: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """For each data set of which generators were left out: AUROC of each model on each, their mean, and the worst."""
+    """For each data set of which generators were left out: AUROC of each model on each, their mean, and the worst.
+
+    Models of the suite alone: what a Card was trained on, the suite does not know.
+    """
     found: list[Row] = []
     for data in dict.fromkeys(table["data"] for table in tables if table["left_out"]):
         mine = [table for table in tables if table["data"] == data and table["left_out"]]
         generators = [table["left_out"] for table in mine]
         rows: dict[str, Row] = {}
         for table in mine:
-            for one in table["rows"]:
+            for one in (row for row in table["rows"] if row["system"] is not None):
                 at = rows.setdefault(one["model"], {"model": one["model"], "system": one["system"], "auroc": {}})
                 at["auroc"][table["left_out"]] = one["auroc"]["mean"]
         for one in rows.values():

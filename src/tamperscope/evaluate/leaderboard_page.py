@@ -153,7 +153,10 @@ def heading(table: Mapping[str, Any]) -> str:
         f"{cases['authentic']} authentic, {cases['slices']} slices."
     ]
     if table["left_out"]:
-        said.append(f"Trained without any forgery by {table['left_out']}, judged on those alone and on all authentic.")
+        said.append(
+            f"Trained without any forgery by {table['left_out']} (Cards as they are), judged on those and on all "
+            "authentic series."
+        )
     if table["slice_split"]:
         said.append("Split by slice: slices of one patient are on both sides. Only to show what that adds.")
     if table["allow_leaks"]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tamperscope.datasets import cases
 from tamperscope.datasets.cases import Case
-from tamperscope.datasets.manifest import Entry, Tick, digest
+from tamperscope.datasets.manifest import Entry, Tick, full_digest
 from tamperscope.errors import AttackError, InputError, UnreadableError, UsageError
 from tamperscope.evaluate.outcomes import Outcome, Tested, outcome
 from tamperscope.records import JSON, Failure
@@ -151,7 +151,7 @@ def read(folder: Path) -> tuple[Mapping[str, JSON], dict[str, Outcome]]:
 
 
 def _head(entries: Sequence[Entry], tested: Tested, about: dict[str, JSON]) -> dict[str, JSON]:
-    return {"schema": SCHEMA, "model": tested.name, "manifest": digest(entries), **about}
+    return {"schema": SCHEMA, "model": tested.name, "manifest": full_digest(entries), **about}
 
 
 def _gathered(

@@ -41,6 +41,14 @@ class PictureNet(nn.Module):
         return logits
 
 
+class Margin(nn.Module):
+    """Logits of authentic and forged (N, 2) to one (N, 1): the softmax over both is the sigmoid of their difference."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return x[:, 1:] - x[:, :1]
+
+
 def picture_net(
     backbone: str,
     *,

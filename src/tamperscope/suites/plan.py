@@ -14,13 +14,14 @@ from typing import Any
 
 from tamperscope import toml
 from tamperscope.datasets import table
-from tamperscope.datasets.manifest import Entry, digested
+from tamperscope.datasets.manifest import Entry, digested, file_digest, full_digest
 from tamperscope.errors import UsageError
 from tamperscope.evaluate import leaderboard
 from tamperscope.evaluate.baseline import MODEL
 from tamperscope.evaluate.run import ROWS, selected
 from tamperscope.suites.jobs import Job
 from tamperscope.suites.suite import Data, Model, Suite
+from tamperscope.train.options import OwnNet, PictureNet
 
 HTML = "evaluation.html"
 LEARNED = ("train", "calibrate")
@@ -119,7 +120,7 @@ def _splits(data: Data, made: Plan) -> Iterator[Split]:
     lessons = () if taught is None else taught.entries
     alone = len(data.manifests) == 1
     whole = data.manifests[0] if alone else _derived(data, judged, "joined", lambda _: True, made)
-    yield Split(data, None, whole, data.train, identity(every), identity(learned(lessons)))
+    yield Split(data, None, whole, data.train, full_digest(every), full_digest(learned(lessons)))
     known = sorted({entry.generator for entry in every} - {""})
     for name in data.leave_out:
         if name not in known:
@@ -132,8 +133,8 @@ def _splits(data: Data, made: Plan) -> Iterator[Split]:
             name,
             only,
             rest,
-            identity(entry for entry in every if _only(name, entry)),
-            identity(entry for entry in learned(lessons) if _without(name, entry)),
+            full_digest(entry for entry in every if _only(name, entry)),
+            full_digest(entry for entry in learned(lessons) if _without(name, entry)),
         )
 
 
@@ -190,7 +191,7 @@ def _add(chains: dict[str, Chain], split: Split, model: Model, seed: int | None,
         if (one.model, one.seed) == (model, seed) and one.split.data == split.data:
             shared = Judging(one.job, split, model, seed, share=True)
         elif (one.model, one.seed) == (model, seed) and _same(one.split, split):
-            shared = Judging(one.job, split, model, seed)
+            shared = Judging(one.job, split, model, seed, share=one.share)
         else:
             continue
         chains[key] = replace(chain, judgings=(*chain.judgings, shared))
@@ -222,7 +223,7 @@ def _training(split: Split, model: Model, seed: int, out: Path) -> Job:
     tree.pop("data", None)
     tree.get("train", {}).pop("seed", None)
     stem = f"{_slug(model.recipe.name if model.recipe else model.name)}-seed{seed}"
-    name = f"{stem}-{_digest(tree, seed, split.lessons)}"
+    name = f"{stem}-{_digest(tree, [file_digest(file) for file in _files(model)], seed, split.lessons)}"
     folder = out / "runs" / name
     words: tuple[str, ...] = ("train", str(model.path), "--data", str(split.train), "--seed", str(seed))
     # `run` has looked for leaks, once for all models.
@@ -230,10 +231,13 @@ def _training(split: Split, model: Model, seed: int, out: Path) -> Job:
     return Job(name, folder, words, (MODEL,))
 
 
-def identity(entries: Iterable[Entry]) -> str:
-    """Digest over what is in the files and what is said of them, whatever they are called."""
-    rows = sorted((one.sha256, one.patient, one.label, one.generator, one.part) for one in entries)
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+def _files(model: Model) -> list[Path]:
+    """What a recipe names and does not hold: weights to start from, and the module of a network of one's own."""
+    net = None if model.recipe is None else model.recipe.net
+    named = [net.pretrained] if isinstance(net, PictureNet) and net.pretrained is not None else []
+    if isinstance(net, OwnNet) and model.recipe is not None:
+        named = [model.recipe.folder / f"{net.build.partition(':')[0].replace('.', '/')}.py"]
+    return [file for file in named if file.is_file()]
 
 
 def _digest(*words: Any) -> str:

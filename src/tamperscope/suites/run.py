@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from tamperscope import weights
 from tamperscope.datasets import leaks, table
-from tamperscope.datasets.manifest import Tick, digested
+from tamperscope.datasets.manifest import Tick, digested, full_digest
 from tamperscope.errors import InputError, UsageError
 from tamperscope.evaluate import leaderboard, leaderboard_page
 from tamperscope.evaluate.run import selected
@@ -23,7 +24,7 @@ from tamperscope.records import JSON, Failure
 from tamperscope.report.files import save
 from tamperscope.suites.child import Children, Usage
 from tamperscope.suites.jobs import Job, record, state
-from tamperscope.suites.plan import Chain, Plan, identity, learned, plan
+from tamperscope.suites.plan import Chain, Plan, learned, plan
 from tamperscope.suites.suite import Data, chosen, read_suite
 from tamperscope.suites.tables import tables
 
@@ -148,7 +149,7 @@ def _check_leaks(data: Data, made: Plan, tick: Tick | None) -> None:
     if data.manifests != (data.train,):
         judged = selected([one for path in data.manifests for one in made.manifests[path].entries], data.part)
         listed = (*learned(taught), *(replace(entry, part="test") for entry in judged))
-    kept = made.out / "leaks" / f"{identity(listed)}.json"
+    kept = made.out / "leaks" / f"{full_digest(listed)}.json"
     if not kept.is_file():
         leaks.check(digested(listed), tick=tick)
         save(kept, (json.dumps({"data": data.name, "files": len(listed), "leaks": 0}) + "\n").encode())
@@ -244,8 +245,10 @@ def _run(pending: Sequence[Chain], runner: _Runner, jobs: int) -> tuple[Failure,
 
 def _reason(usage: Usage, log: Path) -> str:
     """Why a command failed: its own sentence, else its last line."""
+    if usage.code == -signal.SIGKILL:
+        return "ended by signal 9, most likely for want of memory"
     if usage.code < 0:
-        return f"ended by signal {-usage.code}, most likely for want of memory"
+        return f"ended by signal {-usage.code}"
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     said = [line.partition(": ")[2] for line in lines if line.startswith("tamperscope: ")]
     return (said or lines or [f"exit code {usage.code}"])[-1].strip()

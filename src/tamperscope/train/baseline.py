@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from tamperscope.datasets import leaks, table
-from tamperscope.datasets.manifest import Entry, Tick, digest, digested, file_digest
+from tamperscope.datasets.manifest import Entry, Tick, digested, file_digest, full_digest
 from tamperscope.errors import MissingExtraError, UnreadableError, UsageError, WeightsError
 from tamperscope.evaluate.baseline import MODEL, Baseline, PlattCurve
 from tamperscope.evaluate.systems import System
@@ -38,7 +38,7 @@ from tamperscope.train.forecast import Forecast
 from tamperscope.train.options import SYSTEMS
 from tamperscope.train.recipe import Recipe
 from tamperscope.train.run import Budget, fit, write_tensors
-from tamperscope.train.systems import Lesson, Student, student
+from tamperscope.train.systems import Lesson, Student, prove, student
 from tamperscope.train.systems.pictures import WEIGHTS, PictureStudent
 from tamperscope.train.workers import ALONE, Crew
 
@@ -133,7 +133,7 @@ def train(
     writable(out)
     with workers.joined(where) as crew:
         entries = checked(recipe, allow_leaks=allow_leaks, tick=tick, pixels=crew.leads)
-        job = Job(recipe, out, digest(entries), where, crew, tensorboard, say if crew.leads else quiet, tick)
+        job = Job(recipe, out, full_digest(entries), where, crew, tensorboard, say if crew.leads else quiet, tick)
         claim = claimed(job)
         learner = student(recipe, replace(lesson(entries, where, tick), cache=cache))
         return concluded(learner, job, claim)
@@ -230,7 +230,7 @@ def checked(
     ``pixels`` says whether pictures are compared as well as patients and files.
 
     Raises:
-        UsageError: the recipe names no manifest.
+        UsageError: the recipe names no manifest, or a network that cannot be made.
         MissingExtraError: the system needs a package that is not installed.
         InputError: the manifest cannot be read, leaks, or lacks a class in a part.
         WeightsError: a file that the recipe names is not there.
@@ -241,6 +241,7 @@ def checked(
     if needs is not None and find_spec(needs[0]) is None:
         raise MissingExtraError(*needs)
     _present(recipe)
+    prove(recipe)
     entries = digested(table.read(recipe.manifest).entries, tick)
     leaks.check(entries, allow_leaks=allow_leaks, pixels=False)
     lesson(entries, "cpu", None)

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tamperscope.datasets import leaks, table
-from tamperscope.datasets.manifest import Entry, Tick, digest, digested, file_digest
+from tamperscope.datasets.manifest import Entry, Tick, digested, file_digest, full_digest
 from tamperscope.errors import InputError, TrainingError, UsageError, WeightsError
 from tamperscope.evaluate.baseline import MODEL, BaselineDetector
 from tamperscope.evaluate.intervals import paired_bootstrap
@@ -99,7 +99,7 @@ class Rehearsal(Batches):
         self.old, self.new, self.share = Batches(old, augmentation), Batches(new, augmentation), share
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray]:
-        """See `Batches`; both shares hold as many forged as authentic slices, if they are even."""
+        """See `Batches`; both shares hold as many forged as authentic slices, the odd one apart."""
         known = round(self.share * count)
         parts = [each.draw(rng, some) for each, some in ((self.old, known), (self.new, count - known)) if some]
         pictures, labels = zip(*parts, strict=True)
@@ -194,7 +194,7 @@ def learn_on(
         _same_manifest(known, detector)
         every = [entry for entries in (*known, *fresh) for entry in entries]
         leaks.check(every, allow_leaks=allow_leaks, pixels=crew.leads, tick=tick)
-        job = Job(recipe, out, digest(every), where, crew, tensorboard, say if crew.leads else quiet, tick)
+        job = Job(recipe, out, full_digest(every), where, crew, tensorboard, say if crew.leads else quiet, tick)
         claim = baseline.claimed(job, before=detector.baseline.sha256, rehearsal=chosen.share)
         parts = [_parts(some, recipe, tick) for some in (known, fresh)]
         learner = Continued(recipe, parts[0], parts[1], weights, chosen.share, where)
@@ -328,7 +328,7 @@ def _parts(manifests: Sequence[Sequence[Entry]], recipe: Recipe, tick: Tick | No
 
 def _same_manifest(known: Sequence[Sequence[Entry]], detector: BaselineDetector) -> None:
     """Its part calibrate has to be one that the old weights never learned from."""
-    if digest(entry for entries in known for entry in entries) != detector.baseline.manifest:
+    if full_digest(entry for entries in known for entry in entries) != detector.baseline.manifest:
         raise UsageError(
             f"{detector.folder} was trained on another manifest than --data",
             hint="give the one that it was trained on; if it has learned on before, --data OLD --data ADDED",

@@ -15,6 +15,7 @@ from tamperscope.errors import UsageError
 ABOVE_0: Mapping[str, Any] = {"above": 0.0}
 SHARE: Mapping[str, Any] = {"least": 0.0, "below": 1.0}
 COUNT: Mapping[str, Any] = {"least": 1}
+HEADS = ("sigmoid", "softmax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,16 @@ class PictureNet:
     spatial_attention: bool = True
     dense: tuple[int, ...] = field(default=(256,), metadata=COUNT)
     dropout: float = field(default=0.3, metadata=SHARE)
+    head: str = "sigmoid"
+    """How the logits become a probability: one by "sigmoid", or one for each class by "softmax"."""
     pretrained: Path | None = None
     """The state of timm's network, say from ImageNet: a file that ends in .safetensors, or the name under which timm
     fetches it ("tf_efficientnet_b4.ns_jft_in1k"), the one case in which a training uses the network; from scratch if
     None."""
+
+    def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise UsageError(f"head = {self.head!r}", hint=f"one of {', '.join(HEADS)}")
 
 
 @dataclass(frozen=True, slots=True)

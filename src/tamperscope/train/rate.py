@@ -1,4 +1,4 @@
-"""The learning rate of the small generators."""
+"""The learning rate of all networks but that of `ct-trace`."""
 
 from __future__ import annotations
 

@@ -40,8 +40,9 @@ class Batches:
         return np.stack([self.augmentation.apply(one, rng) for one in seen]), labels.astype(np.float32)[:, None]
 
     def choose(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int_], list[tuple[int, int]]]:
-        """Labels (count), half of them 1, and a place for each."""
-        labels = rng.permutation(np.arange(count) % 2)
+        """Labels (count), half of them 1, and a place for each; the odd one of an odd count is either."""
+        first = int(rng.integers(2)) if count % 2 else 0
+        labels = rng.permutation((np.arange(count) + first) % 2)
         return labels, [self._places[label][rng.integers(len(self._places[label]))] for label in labels]
 
 

@@ -203,6 +203,17 @@ def test_other_errors_of_torch_are_not_taken_for_memory(monkeypatch):
         taught.step(0, np.random.default_rng(0))
 
 
+def test_two_classes_with_a_softmax_give_one_logit_by_their_difference():
+    two = build(replace(SMALL, net=replace(SMALL.net, head="softmax")))
+    seen = torch.rand(3, 1, SIDE, SIDE)
+    with torch.inference_mode():
+        classes, one = two.eval()[0](seen), two(seen)
+    assert (classes.shape, one.shape) == ((3, 2), (3, 1))
+    assert torch.allclose(torch.sigmoid(one[:, 0]), classes.softmax(1)[:, 1], atol=1e-6)
+    with pytest.raises(UsageError, match="head = 'tanh' "):
+        replace(SMALL.net, head="tanh")
+
+
 def test_weights_to_start_from_must_be_there_and_fit(tmp_path):
     path = tmp_path / "w.safetensors"
     chosen = replace(SMALL, net=replace(SMALL.net, pretrained=path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tamperscope.train.recipe import Recipe
+from tamperscope.train.systems import pictures
 from tamperscope.train.systems.back_in_time import BackInTimeStudent
 from tamperscope.train.systems.cascade import CascadeStudent
 from tamperscope.train.systems.classical import ClassicalStudent
@@ -15,7 +16,7 @@ from tamperscope.train.systems.pictures import PictureStudent
 from tamperscope.train.systems.student import Lesson, Model, Student
 from tamperscope.train.systems.yolo import YoloStudent
 
-__all__ = ["Lesson", "Model", "Student", "student"]
+__all__ = ["Lesson", "Model", "Student", "prove", "student"]
 
 STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
     "picture-net": PictureStudent.of,
@@ -33,6 +34,18 @@ STUDENTS: Mapping[str, Callable[[Recipe, Lesson], Student]] = {
     "back-in-time": BackInTimeStudent.of,
 }
 """One for each of `options.SYSTEMS`."""
+
+
+PROVED: Mapping[str, Callable[[Recipe], None]] = dict.fromkeys(
+    ("picture-net", "plain-cnn", "patch-net", "own"), pictures.prove
+)
+"""Those whose networks a user can choose so that they cannot be made: that is said before a manifest is read."""
+
+
+def prove(recipe: Recipe) -> None:
+    """That the network of a recipe can be made, where that is not certain. Raises as `student` does."""
+    if recipe.system in PROVED:
+        PROVED[recipe.system](recipe)
 
 
 def student(recipe: Recipe, lesson: Lesson) -> Student:

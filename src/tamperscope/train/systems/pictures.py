@@ -25,7 +25,7 @@ from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems import Boxes, Pictures, System
 from tamperscope.evaluate.systems.pictures import INPUT, NETWORK, OUTPUT
 from tamperscope.models import patch_net, plain_cnn
-from tamperscope.models.picture_net import picture_net, resolution
+from tamperscope.models.picture_net import Margin, picture_net, resolution
 from tamperscope.pictures import PictureSpec
 from tamperscope.train import export, slices
 from tamperscope.train.augment import Augmentation
@@ -68,8 +68,6 @@ class PictureStudent:
     def of(cls, recipe: Recipe, lesson: Lesson) -> PictureStudent:
         """Reads the pictures."""
         spec = spec_of(recipe)
-        if isinstance(recipe.net, OwnNet):
-            _try_out(build(recipe), spec.side)
         parts = (("train", lesson.taught), ("calibrate", lesson.held))
         taught, held = (slices.load(each, name, spec, lesson.tick, lesson.most, lesson.cache) for name, each in parts)
         return cls(recipe, taught, held, lesson.device)
@@ -152,6 +150,11 @@ def spec_of(recipe: Recipe) -> PictureSpec:
     return spec
 
 
+def prove(recipe: Recipe) -> None:
+    """That the network of a recipe can be made and gives a logit a picture. Raises as `build` does."""
+    _try_out(build(recipe), spec_of(recipe).side)
+
+
 def build(recipe: Recipe) -> nn.Module:
     """The network of a recipe, its first weights drawn by the recipe's seed: pictures (N, 1, S, S) to logits (N, 1).
 
@@ -167,8 +170,10 @@ def build(recipe: Recipe) -> nn.Module:
             return _patches(net, side)
         if isinstance(net, OwnNet):
             return _own(net.build, side, recipe)
-        return picture_net(
+        two = net.head == "softmax"
+        made = picture_net(
             net.backbone,
+            outputs=2 if two else 1,
             channel_attention=net.channel_attention,
             spatial_attention=net.spatial_attention,
             dense=net.dense,
@@ -177,6 +182,7 @@ def build(recipe: Recipe) -> nn.Module:
             width=net.width,
             depth=net.depth,
         )
+        return nn.Sequential(made, Margin()) if two else made
 
 
 def exported(net: nn.Module, spec: PictureSpec, held: Slices) -> tuple[bytes, float]:
@@ -206,7 +212,7 @@ def _own(build: str, side: int, recipe: Recipe) -> nn.Module:
     sys.path[:0] = [str(recipe.folder), str(Path.cwd())]
     try:
         made = getattr(importlib.import_module(module), function)(side=side)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # it is the user's code
         hint = (
             'write "my_module:build", where build(side=...) gives a torch.nn.Module; the module lies beside the '
             "recipe or in the working directory"
@@ -220,7 +226,7 @@ def _own(build: str, side: int, recipe: Recipe) -> nn.Module:
 
 
 def _try_out(net: nn.Module, side: int) -> None:
-    """That a network of the user's gives a logit a picture, before any is read."""
+    """That a network gives a logit a picture, before any is read."""
     try:
         with torch.inference_mode():
             answer = net.eval()(torch.zeros(2, 1, side, side))

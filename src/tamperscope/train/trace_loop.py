@@ -1,4 +1,4 @@
-"""The training loop: straight, seeded, resumable, and its own record."""
+"""How the network of `ct-trace` is trained: straight, seeded, resumable, and its own record. Recipes train by `run`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the extra [train] is not installed"
 from tamperscope.errors import WeightsError  # noqa: E402
 from tamperscope.models import trace_net  # noqa: E402
 from tamperscope.train.crops import Crops, Pair, Recipe  # noqa: E402
-from tamperscope.train.loop import HardCrops, Schedule, fit, judge  # noqa: E402
+from tamperscope.train.trace_loop import HardCrops, Schedule, fit, judge  # noqa: E402
 
 SCHEDULE = Schedule(steps=4, pairs=2, rate=5e-3, warm_up=2, average=0.5, save_every=2, seed=3)
 
