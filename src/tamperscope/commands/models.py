@@ -65,5 +65,5 @@ def import_(
         called = store.add(run, name, force=force)
     typer.echo(words.visible(f"Imported: {called}, in {store.home() / called}"))
     typer.echo(
-        f"evaluate --model {called} judges with it. scan does not: a training has no Card that says what it may judge"
+        f"evaluate --model {called} judges with it. scan does not: a training has no Card"
     )

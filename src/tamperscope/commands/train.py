@@ -98,7 +98,7 @@ def recipe(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Train a classifier of slices: `tamperscope train RECIPE.toml --out RUN` means this command.
+    """Train a system of the literature, or yours: `tamperscope train RECIPE.toml --out RUN` means this command.
 
     It learns from the part train of a manifest, is stopped and calibrated by the part calibrate, and never sees
     another. The same command goes on with an interrupted run. `torchrun -m tamperscope train ...` trains in several
