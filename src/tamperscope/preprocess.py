@@ -24,8 +24,8 @@ SOFT_TISSUE_HU = (-200.0, 200.0)
 """From fat to enhanced blood."""
 COARSEST_STEP_HU = 2.0
 """Between the values that occur: 1 in chest CT as scanners write it, 5 to 6 after a lung window of 8 bit."""
-PIXELS_A_VALUE = 10.0
-"""With fewer, a value may be missing by chance."""
+LEAST_VALUES, PIXELS_A_VALUE = 8, 10.0
+"""With fewer values there are no steps to speak of; with fewer pixels, a value may be missing by chance."""
 LEAST_SOFT_TISSUE = 0.62
 """Share of the dense body that is soft tissue: 0.67 and more in slices of chest CT, 0.60 at most in smoothed noise."""
 
@@ -113,7 +113,7 @@ def _content_refusals(spec: InputSpec, volume: Volume) -> tuple[str, ...]:
 def _step(plane: FloatArray) -> float:
     """Distance of the values of the patient (H, W) to the next that occur, median over pixels; 0 if these are few."""
     values, counts = np.unique(np.rint(plane[(plane > AIR_HU) & (plane < SOFT_TISSUE_HU[1])]), return_counts=True)
-    if counts.sum() < PIXELS_A_VALUE * max(values.size, 2):
+    if values.size < LEAST_VALUES or counts.sum() < PIXELS_A_VALUE * values.size:
         return 0.0
     gaps = np.diff(values)
     nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))

@@ -64,6 +64,4 @@ def import_(
     with told():
         called = store.add(run, name, force=force)
     typer.echo(words.visible(f"Imported: {called}, in {store.home() / called}"))
-    typer.echo(
-        f"evaluate --model {called} judges with it. scan does not: a training has no Card"
-    )
+    typer.echo(f"evaluate --model {called} judges with it. scan does not: a training has no Card")
