@@ -189,7 +189,7 @@ def _check_classes(chosen: Sequence[Entry]) -> None:
 
 @lru_cache(maxsize=REMEMBERED)
 def _plane(file: Path, number: int) -> FloatArray:
-    return np.asarray(images.planes(file)[number])
+    return np.array(images.planes(file)[number])  # a copy: what is remembered must not hold the file's other slices
 
 
 def _of_patient(groups: Sequence[Group], out: Path, most: int | None) -> tuple[list[Entry], int]:

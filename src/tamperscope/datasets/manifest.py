@@ -59,10 +59,12 @@ def full_digest(entries: Iterable[Entry]) -> str:
 
     Where the files lie does not matter. Two manifests that differ in a label, a part or a mask differ here.
     """
-    rows = []
-    for entry in entries:
+    rows, listed = [], list(entries)
+    # One mask may be that of all slices of a series.
+    masks = {path: _digest_or_none(path) for path in {entry.mask for entry in listed} if path is not None}
+    for entry in listed:
         said = {key: value for key, value in asdict(entry).items() if key not in ("path", "mask")}
-        rows.append(json.dumps({**said, "mask": None if entry.mask is None else _digest_or_none(entry.mask)}))
+        rows.append(json.dumps({**said, "mask": None if entry.mask is None else masks[entry.mask]}))
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 

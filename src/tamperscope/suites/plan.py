@@ -236,7 +236,8 @@ def _files(model: Model) -> list[Path]:
     net = None if model.recipe is None else model.recipe.net
     named = [net.pretrained] if isinstance(net, PictureNet) and net.pretrained is not None else []
     if isinstance(net, OwnNet) and model.recipe is not None:
-        named = [model.recipe.folder / f"{net.build.partition(':')[0].replace('.', '/')}.py"]
+        module = f"{net.build.partition(':')[0].replace('.', '/')}.py"
+        named = [folder / module for folder in (model.recipe.folder, Path.cwd())]
     return [file for file in named if file.is_file()]
 
 
