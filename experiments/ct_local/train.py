@@ -1,50 +1,60 @@
 """Train the CT network on the authentic training patients and forgeries made from them.
 
     python experiments/ct_local/train.py --data DIR --run runs/ct-local
+    python experiments/ct_local/train.py --net moment --bank runs/bank --steps 6000 --rate 3e-3 --run runs/ct-moment
 
-DIR holds ct-authentic/ (see `tamperscope.datasets.ct_authentic`). Interrupted, the same command goes on. For a trial
-on any machine: --steps 20 --width 4.
+With a bank, which bank.py draws, pairs are taken from there; without, they are forged while it runs. DIR holds
+ct-authentic/ (see `tamperscope.datasets.ct_authentic`). Interrupted, the same command goes on. For a trial on any
+machine: --steps 20 --width 4.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from tamperscope.datasets import ct_authentic, leaks, manifest
-from tamperscope.datasets.manifest import Entry, Part
-from tamperscope.models import trace_net
-from tamperscope.train.crops import Crops, Recipe, Source, source
+from tamperscope.models import moment_net, trace_net
+from tamperscope.train.bank import Bank
+from tamperscope.train.crops import Crops, Recipe, sources
 from tamperscope.train.trace_loop import Schedule, fit
 from tamperscope.train.warm_start import warm_start
 
 HERE = Path(__file__).parent
-SINGLES = 2.5
-"""Weight of all patients with single slices together; each patient with a whole volume weighs 1."""
+NETS: dict[str, Callable[[int], nn.Module]] = {"trace": trace_net, "moment": moment_net}
+WIDTHS = {"trace": 16, "moment": 40}
 HELD_OUT_PAIRS = 320
 WARM_START_PAIRS = 32
 
 
 def main() -> None:
     options = arguments()
+    schedule = Schedule(steps=options.steps, rate=options.rate, pairs=options.pairs, hard=options.pairs // 4)
+    net = NETS[options.net](options.width or WIDTHS[options.net])
+    if options.bank is not None:
+        learn_from_bank(options, net, schedule)
+        return
     recipe = Recipe()
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(HERE / "split.json", entries)
     leaks.check(manifest.placed(entries, parts))
-    training, held_out = (sources(entries, parts, part, recipe) for part in ("train", "calibrate"))
+    training, held_out = (
+        sources(ct_authentic.volumes([e for e in entries if parts[e.patient] == part]), recipe.clip_hu)
+        for part in ("train", "calibrate")
+    )
     options.run.mkdir(parents=True, exist_ok=True)
     (options.run / "manifest.csv").write_text(manifest.to_csv(entries, parts), encoding="utf-8")
     print(json.dumps({"training volumes": len(training), "held-out volumes": len(held_out)}))
     judged = list(islice(Crops(held_out, recipe, seed=99), HELD_OUT_PAIRS))
-    schedule = Schedule(steps=options.steps, rate=options.rate)
-    net = trace_net(width=options.width)
     if options.start is not None and options.start.suffix == ".safetensors":
         net.load_state_dict(load_file(options.start))
     elif options.start is not None and not (options.run / "last.safetensors").exists():
@@ -54,28 +64,32 @@ def main() -> None:
     fit(net, Crops(training, recipe, schedule.seed), judged, schedule, options.run, say=print)
 
 
-def sources(entries: tuple[Entry, ...], parts: dict[str, Part], part: Part, recipe: Recipe) -> list[Source]:
-    chosen = [entry for entry in entries if parts[entry.patient] == part]
-    volumes = list(ct_authentic.volumes(chosen))
-    count = Counter(patient for patient, _ in volumes)
-    singles = {patient for patient, volume in volumes if volume.shape[0] == 1}
-    made = []
-    for patient, volume in volumes:
-        weight = (SINGLES / len(singles) if patient in singles else 1.0) / count[patient]
-        made.append(source(volume, recipe.clip_hu, weight))
-    return [one for one in made if one.lung.size > 0]
+def learn_from_bank(options: argparse.Namespace, net: nn.Module, schedule: Schedule) -> None:
+    """Pairs of the bank, without those of the attacks that are held out; judged on all of them."""
+    shares = dict(json.loads((HERE / "mix.json").read_text(encoding="utf-8"))["shares"])
+    held_out = set(options.without.split(",")) - {""}
+    if unknown := held_out - set(shares):
+        raise SystemExit(f"--without names {', '.join(sorted(unknown))}, which mix.json does not have")
+    every = replace(Recipe(), attack_shares=tuple(shares.items()))
+    taught = replace(every, attack_shares=tuple((k, v) for k, v in shares.items() if k not in held_out))
+    judged = Bank(options.bank / "calibrate", every, 99).all()
+    fit(net, Bank(options.bank / "train", taught, schedule.seed), judged, schedule, options.run, say=print)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="needed without --bank")
+    parser.add_argument("--bank", type=Path, help="pairs that bank.py has drawn")
+    parser.add_argument("--without", default="", help="attacks that are not learned from, by comma; with --bank")
+    parser.add_argument("--net", choices=sorted(NETS), default="trace")
+    parser.add_argument("--pairs", type=int, default=16, help="pairs a step")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4300)
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument(
         "--start", type=Path, help="an ONNX file or the average.safetensors of another run to go on from"
     )
-    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--width", type=int, help="the published one unless given")
     return parser.parse_args()
 
 

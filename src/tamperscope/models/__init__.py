@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tamperscope.models.moment_net import MomentNet, moment_net
 from tamperscope.models.trace_net import TraceNet, trace_net
 
-__all__ = ["TraceNet", "trace_net"]
+__all__ = ["MomentNet", "TraceNet", "moment_net", "trace_net"]

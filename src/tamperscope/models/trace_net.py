@@ -70,7 +70,7 @@ class TraceNet(nn.Module):
         return logits
 
 
-def trace_net(channels: int = 3, width: int = 16) -> TraceNet:
+def trace_net(width: int = 16, channels: int = 3) -> TraceNet:
     """The network with the numbers of the published weights; ``width`` scales it (8 suits a quick trial).
 
     The last bias starts at -3, so that training begins with "authentic" nearly everywhere.

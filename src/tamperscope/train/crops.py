@@ -7,7 +7,8 @@ sees. The truth is where the forgery moved the values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from tamperscope import anatomy, attacks, preprocess
 from tamperscope.attacks.cubes import Triple
+from tamperscope.errors import AttackError
 from tamperscope.records import FloatArray, Volume
 
 CROP = 128
@@ -30,6 +32,8 @@ BEFORE_SHARES = (0.4, 0.35, 0.1, 0.15)
 AFTER = ("denoise", "add-noise", "resample-whole", "compress")
 """The benign changes that a piece may get before it is forged (a sequence), and both twins afterwards (one)."""
 RIM_MM = 16.0
+SINGLES = 2.5
+"""Weight of all patients with single slices together; each patient with a whole volume weighs 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,18 @@ def source(volume: Volume, clip_hu: tuple[float, float], weight: float) -> Sourc
     return Source(replace(volume, voxels=voxels), lung, body, noise, weight)
 
 
+def sources(volumes: Iterable[tuple[str, Volume]], clip_hu: tuple[float, float]) -> list[Source]:
+    """Each volume of (patient, volume) that shows lung, prepared. A patient's volumes share the patient's weight."""
+    listed = list(volumes)
+    count = Counter(patient for patient, _ in listed)
+    singles = {patient for patient, volume in listed if volume.shape[0] == 1}
+    made = []
+    for patient, volume in listed:
+        weight = (SINGLES / len(singles) if patient in singles else 1.0) / count[patient]
+        made.append(source(volume, clip_hu, weight))
+    return [one for one in made if one.lung.size > 0]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
     """A crop and its twin: channels float32 (3, 128, 128) each, and the target float32 (128, 128).
@@ -114,7 +130,7 @@ class Crops(IterableDataset[Pair]):
                 yield pair
 
     def draw(self, rng: np.random.Generator) -> Pair | None:
-        """One pair, or None where the attack happened to change nothing."""
+        """One pair, or None where the attack cannot be made or happened to change nothing."""
         one = self.sources[int(rng.choice(len(self.sources), p=self.weights))]
         piece, centre, slice_index = _piece(one, self._place(one, rng))
         quiet = float(preprocess.noise_level(piece.voxels[centre[0]]))
@@ -123,7 +139,10 @@ class Crops(IterableDataset[Pair]):
                 piece = _apply_benign(piece, rng, (change,))
         name = self._attack_name(rng)
         attack = self._attacks(rng, name)[name]
-        forgery = attack.apply(piece, attack.sample(piece, rng, at=centre))
+        try:
+            forgery = attack.apply(piece, attack.sample(piece, rng, at=centre))
+        except AttackError:  # no such finding here, or no room for it
+            return None
         touched = np.flatnonzero(forgery.mask.any(axis=(1, 2)))
         near = touched[np.abs(touched - centre[0]) <= max(2, int(10.0 / piece.spacing_mm[0]))]
         if near.size == 0:

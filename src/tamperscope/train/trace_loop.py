@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from tamperscope.errors import WeightsError
 from tamperscope.evaluate.metrics import auroc
 from tamperscope.models.trace_net import STRIDE
+from tamperscope.train.bank import Bank
 from tamperscope.train.crops import IGNORE, Crops, Pair
 from tamperscope.train.loss import strongest, trace_loss
 
@@ -51,7 +52,7 @@ class Schedule:
 
 def fit(
     net: nn.Module,
-    crops: Crops,
+    crops: Crops | Bank,
     held_out: Sequence[Pair],
     schedule: Schedule,
     run: Path,
@@ -83,7 +84,7 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = _rate(schedule, step)
         seen, target = hard.join(*next(stream))
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = net(seen.to(device, memory_format=torch.channels_last))
         loss = trace_loss(
             logits.float(),
@@ -144,7 +145,7 @@ def judge(net: nn.Module, pairs: Sequence[Pair]) -> dict[str, float]:
     scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
     hits: list[bool] = []
     net.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for start in range(0, len(pairs), 16):
             chunk = pairs[start : start + 16]
             seen, target = _collate(chunk)
@@ -158,7 +159,7 @@ def judge(net: nn.Module, pairs: Sequence[Pair]) -> dict[str, float]:
     return {"auroc": float(np.mean(list(by_attack.values()))), "pointing": float(np.mean(hits)), **by_attack}
 
 
-def _batches(crops: Crops, schedule: Schedule, workers: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(crops: Crops | Bank, schedule: Schedule, workers: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless (2N, 3, H, W) channels, forged before pristine, and targets (2N, H/4, W/4)."""
     crops.seed = schedule.seed + step  # a resumed run goes on with new forgeries
     loader = DataLoader(crops, batch_size=schedule.pairs, num_workers=workers, collate_fn=_collate)
