@@ -42,6 +42,11 @@ WRONG = {
     "no step": (HEAD + NET + "[train]\nsteps = 0", "steps = 0"),
     "steps of words": (HEAD + NET + "[train]\nsteps = 'many'", "steps = 'many'"),
     "no rate": (HEAD + NET + "[train]\nrate = 0.0", "rate = 0"),
+    "no such measure": (HEAD + NET + "[train]\nmeasure = 'f1'", "measure = 'f1'.*auroc, auprc, found, minus_loss"),
+    "a measure of what has its own": (
+        "name = 'x'\nsystem = 'back-in-time'\n[train]\nmeasure = 'auroc'",
+        "measure in the recipe of a back-in-time.*leave the key out",
+    ),
     "no time": (HEAD + NET + "[train]\nminutes = 0", "minutes = 0"),
 }
 

@@ -37,7 +37,7 @@ from tamperscope.train.environment import Code, environment
 from tamperscope.train.forecast import Forecast
 from tamperscope.train.options import SYSTEMS
 from tamperscope.train.recipe import Recipe
-from tamperscope.train.run import Budget, fit, write_tensors
+from tamperscope.train.run import Budget, append, fit, write_tensors
 from tamperscope.train.systems import Lesson, Student, prove, student
 from tamperscope.train.systems.pictures import WEIGHTS, PictureStudent
 from tamperscope.train.workers import ALONE, Crew
@@ -67,7 +67,8 @@ class Estimate:
     """What a training would take, from a trial of two steps."""
 
     minutes: float
-    """At most: all steps or the recipe's own limit, with reading and the looks at the part calibrate."""
+    """At most: all steps or the recipe's own limit, with reading, the looks at the part calibrate, export and
+    calibration. The search for leaks is over when this is said."""
     memory_mib: float
     device: str
     series: int
@@ -201,13 +202,17 @@ def try_out(
     learner = student(recipe, Lesson(every.taught, every.held, where, tick, TRIED))
     held = sum(int(part["authentic_series"]) + int(part["forged_series"]) for part in learner.counts.values())
     series = len(every.taught) + len(every.held)
-    reading = (time.monotonic() - started) / held * series
-    if learner.classifier is None:
-        learning = _timed(learner.model) / held * series
-    else:
-        learning = _lasting(learner.classifier, learner.shown, recipe)
-    memory = _peak(where) + (0.0 if where == "cuda" else learner.nbytes / held * series)
-    return Estimate((reading + learning) / 60.0, memory / 2**20, where, series)
+    share = series / held
+    reading = (time.monotonic() - started) * share
+    learning = 0.0 if learner.classifier is None else _lasting(learner.classifier, learner.shown, recipe)
+    started = time.monotonic()
+    system = learner.model().system
+    making = time.monotonic() - started
+    judging = _timed(partial(learner.scores, system)) * share
+    # What is fitted at once learns as it is made; a network is only exported then.
+    learning += making * (share if learner.classifier is None else 1.0)
+    memory = _peak(where) + (0.0 if where == "cuda" else learner.nbytes * share)
+    return Estimate((reading + learning + judging) / 60.0, memory / 2**20, where, series)
 
 
 def sheet_to(recipe: Recipe, path: Path, *, allow_leaks: bool = False, tick: Tick | None = None) -> None:
@@ -303,7 +308,10 @@ def _fitted(learner: Classifier, job: Job, settings: Mapping[str, JSON]) -> dict
         _draw(record, None)
     done = fit(learner, budget, out, settings, say=job.say, stop=stop, note=note, crew=job.crew)
     if int(learner.standing.looked) != done.step:
-        job.say(f"step {done.step}: {learner.measure} {learner.look(done.step):.4g}")
+        seen = learner.look(done.step)
+        job.say(f"step {done.step}: {learner.measure} {seen:.4g}")
+        if job.crew.leads:
+            append(out, {"step": done.step, "seconds": done.seconds, learner.measure: seen})
     if job.crew.leads:
         write_tensors(out / BEST, learner.best.state_dict())
         _draw(record, int(learner.standing.step))

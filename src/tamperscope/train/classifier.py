@@ -62,15 +62,23 @@ class Classifier:
     Args:
         net: The network, its first weights drawn.
         loss: What it learns from.
-        look: What tells whether it is better; ``measure`` is its name in the record.
+        look: What tells whether it is better.
         settings: How long, and in which steps.
         device: "cpu" or "cuda".
+        measure: Name of what ``look`` gives, in the record; that of the settings if None.
     """
 
     def __init__(
-        self, net: nn.Module, loss: Loss, look: Look, measure: str, settings: Training, device: str = "cpu"
+        self,
+        net: nn.Module,
+        loss: Loss,
+        look: Look,
+        settings: Training,
+        device: str = "cpu",
+        *,
+        measure: str | None = None,
     ) -> None:
-        self.loss, self.measure, self.settings = loss, measure, settings
+        self.loss, self.measure, self.settings = loss, measure or settings.measure, settings
         self._look = look
         self.device = torch.device(device)
         self.net = net.to(self.device)

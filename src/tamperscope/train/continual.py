@@ -34,6 +34,7 @@ from tamperscope.report.files import save
 from tamperscope.train import baseline, slices, workers
 from tamperscope.train.augment import Augmentation
 from tamperscope.train.baseline import BEST, Job, Say, quiet
+from tamperscope.train.measures import measured
 from tamperscope.train.picture_cache import AUTHENTIC, FORGED, Shown, Slices
 from tamperscope.train.recipe import Recipe, recorded
 from tamperscope.train.slices import Batches
@@ -140,12 +141,12 @@ class Continued(PictureStudent):
         }
 
     def _look(self, net: nn.Module) -> float:
-        """The mean of the AUROC on the old and of that on the new series."""
-        areas = []
+        """The mean of the measure on the old and of that on the new series."""
+        values = []
         for side in self._sides:
             forged, authentic = (self.logits(net, side[label]) for label in (FORGED, AUTHENTIC))
-            areas.append(auroc(forged, authentic) if np.isfinite([*forged, *authentic]).all() else math.nan)
-        return float(np.mean(areas))
+            values.append(measured(self.recipe.train.measure, forged, authentic))
+        return float(np.mean(values))
 
 
 def learn_on(

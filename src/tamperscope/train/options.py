@@ -16,6 +16,8 @@ ABOVE_0: Mapping[str, Any] = {"above": 0.0}
 SHARE: Mapping[str, Any] = {"least": 0.0, "below": 1.0}
 COUNT: Mapping[str, Any] = {"least": 1}
 HEADS = ("sigmoid", "softmax")
+MEASURES = ("auroc", "auprc", "found", "minus_loss")
+"""What the part calibrate may be looked at by: see `measures`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +353,8 @@ class Options(NamedTuple):
     """Whether [augment] says something to it."""
     needs: tuple[str, str] | None = None
     """A package beyond the extra "train", and the extra that brings it."""
+    measured: bool = True
+    """Whether it tells forged from authentic inputs while it learns, so that a recipe can choose the measure."""
 
 
 SYSTEMS: Mapping[str, Options] = {
@@ -358,13 +362,13 @@ SYSTEMS: Mapping[str, Options] = {
     "plain-cnn": Options(PlainCnn, PictureInput, augmented=True),
     "patch-net": Options(PatchNet, PictureInput, augmented=True),
     "own": Options(OwnNet, PictureInput, augmented=True),
-    "svm": Options(Svm, ClassicalInput),
-    "forest": Options(Forest, ClassicalInput),
-    "tree": Options(Tree, ClassicalInput),
+    "svm": Options(Svm, ClassicalInput, measured=False),
+    "forest": Options(Forest, ClassicalInput, measured=False),
+    "tree": Options(Tree, ClassicalInput, measured=False),
     "feature-net": Options(FeatureNet, NativeInput),
     "cascade": Options(Cascade, CascadeInput),
     "yolo": Options(Yolo, PictureInput, augmented=True, needs=("ultralytics", "yolo")),
     "forensic-net": Options(ForensicNet, CropInput),
     "mil-net": Options(MilNet, BagInput),
-    "back-in-time": Options(BackInTimeNet, CandidateInput),
+    "back-in-time": Options(BackInTimeNet, CandidateInput, measured=False),
 }

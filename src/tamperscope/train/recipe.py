@@ -12,7 +12,7 @@ from tamperscope.errors import UsageError
 from tamperscope.records import JSON
 from tamperscope.toml import Checker
 from tamperscope.train.augment import Augmentation
-from tamperscope.train.options import ABOVE_0, COUNT, SYSTEMS, OwnNet, PictureInput
+from tamperscope.train.options import ABOVE_0, COUNT, MEASURES, SYSTEMS, OwnNet, PictureInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,15 @@ class Training:
     """Steps between two looks at the part calibrate, and between checkpoints."""
     patience: int = field(default=10, metadata=COUNT)
     """Looks without a better one after which the training ends."""
+    measure: str = "auroc"
+    """What these looks go by: one of `options.MEASURES`, computed on the logits of the inputs that are looked at."""
     validate: int = field(default=512, metadata={"least": 2})
     """Inputs of the part calibrate that are looked at, half of them forged; fewer where there are fewer."""
     seed: int = field(default=1, metadata={"least": 0})
+
+    def __post_init__(self) -> None:
+        if self.measure not in MEASURES:
+            raise UsageError(f"measure = {self.measure!r}", hint=f"one of {', '.join(MEASURES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ def recorded(tree: Mapping[str, JSON], name: str, folder: Path | None = None) ->
     known = SYSTEMS.get(said.get("system", ""))
     if known is not None and not known.augmented:
         said.pop("augment", None)
+    if known is not None and not known.measured:
+        said.get("train", {}).pop("measure", None)
     return _of(said, name, folder or Path())
 
 
@@ -125,6 +133,10 @@ def _of(tree: Mapping[str, Any], name: str, base: Path) -> Recipe:
     options = SYSTEMS[system]
     if "augment" in tree and not options.augmented:
         raise check.fail(f"[augment] in the recipe of a {system}", "it sees its input as it is: leave the table out")
+
+    said = tree.get("train")
+    if isinstance(said, dict) and "measure" in said and not options.measured:
+        raise check.fail(f"measure in the recipe of a {system}", "it has no other than its own: leave the key out")
 
     def table(key: str, kind: Any) -> Any:
         return check.record(tree.get(key, {}), kind, f"[{key}] of a {system}" if key == "net" else f"[{key}]", base)

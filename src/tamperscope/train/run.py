@@ -78,7 +78,7 @@ def fit(
     done = _resume(learner, folder / "last.safetensors")
     if crew.leads:
         _open(folder)
-        _log(folder, {"settings": dict(settings), "budget": asdict(budget), "from": done.step})
+        append(folder, {"settings": dict(settings), "budget": asdict(budget), "from": done.step})
     started, before = time.monotonic(), done.seconds
     losses: dict[str, list[float]] = defaultdict(list)
     while not _spent(done, budget) and not stop():
@@ -88,7 +88,7 @@ def fit(
         if crew.leads and (done.step % budget.save_every == 0 or _spent(done, budget)):
             _save(learner, done, folder)
             means = {name: float(np.mean(values)) for name, values in losses.items()}
-            _log(folder, {**asdict(done), **means})
+            append(folder, {**asdict(done), **means})
             note(done.step, means)
             say(f"step {done.step}, {done.seconds:.0f} s: " + ", ".join(f"{k} {v:.4g}" for k, v in means.items()))
             losses.clear()
@@ -179,7 +179,8 @@ def _open(folder: Path) -> None:
         raise _unwritable(path, error) from error
 
 
-def _log(folder: Path, line: Mapping[str, object]) -> None:
+def append(folder: Path, line: Mapping[str, object]) -> None:
+    """Add a line to the record of a run. Raises UsageError if the folder cannot be written."""
     path = folder / "record.jsonl"
     try:
         with path.open("a", encoding="utf-8") as file:

@@ -46,7 +46,7 @@ class BackInTimeStudent(NativeStudent):
         self.looked = self._noisy(self._crops(held_planes, recipe.train.validate, chance), chance)
         self.shown = recipe.train.validate
         self.classifier: Classifier = Classifier(
-            build(recipe), self._loss, self._look, "minus_noise_loss", recipe.train, device
+            build(recipe), self._loss, self._look, recipe.train, device, measure="minus_noise_loss"
         )
 
     @classmethod

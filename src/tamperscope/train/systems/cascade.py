@@ -17,7 +17,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tamperscope import pictures
 from tamperscope.datasets.cases import Case
-from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems import Cascade, System
 from tamperscope.evaluate.systems.cascade import INPUT, OUTPUT, SIDE, SLICES, WINDOWS, texture
@@ -28,6 +27,7 @@ from tamperscope.pictures import Grey
 from tamperscope.records import FloatArray
 from tamperscope.train import classical, export, regions, slices
 from tamperscope.train.classifier import Classifier, mixed, one_logit_each, seeded
+from tamperscope.train.measures import measured
 from tamperscope.train.options import Svm
 from tamperscope.train.picture_cache import AUTHENTIC, FORGED, Labels
 from tamperscope.train.recipe import Recipe
@@ -66,7 +66,7 @@ class CascadeStudent:
                 channel_attention=net.channel_attention,
                 spatial_attention=net.spatial_attention,
             )
-        self.classifier: Classifier = Classifier(made, self._loss, self._look, "auroc", recipe.train, lesson.device)
+        self.classifier: Classifier = Classifier(made, self._loss, self._look, recipe.train, lesson.device)
 
     @classmethod
     def of(cls, recipe: Recipe, lesson: Lesson) -> CascadeStudent:
@@ -150,7 +150,7 @@ class CascadeStudent:
             crops, batch = self._seen[label], self.recipe.train.batch
             parts = [crops[first : first + batch] for first in range(0, len(crops), batch)]
             found.append([logit for part in parts for logit in self._forward(net, part).flatten().tolist()])
-        return auroc(*found) if np.isfinite([*found[0], *found[1]]).all() else float("nan")
+        return measured(self.recipe.train.measure, *found)
 
     def _forward(self, net: nn.Module, crops: list[Grey]) -> Tensor:
         device = self.classifier.device

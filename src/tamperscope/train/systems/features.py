@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tamperscope.datasets.cases import Case
-from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems import Features, System
 from tamperscope.evaluate.systems.features import INPUT, NETWORK, OUTPUT, described
@@ -24,6 +23,7 @@ from tamperscope.models.feature_net import FEATURES, feature_net
 from tamperscope.records import FloatArray
 from tamperscope.train import export, slices
 from tamperscope.train.classifier import Classifier, one_logit_each, seeded
+from tamperscope.train.measures import measured
 from tamperscope.train.picture_cache import AUTHENTIC, FORGED, UNSURE, Labels
 from tamperscope.train.recipe import Recipe
 from tamperscope.train.systems.student import Lesson, Model, sample
@@ -57,7 +57,7 @@ class FeatureStudent:
         with seeded(recipe.train.seed):
             net = feature_net(hidden=recipe.net.hidden, dropout=recipe.net.dropout)
         net.fit(torch.from_numpy(np.concatenate([self._rows[AUTHENTIC], self._rows[FORGED]])))
-        self.classifier: Classifier = Classifier(net, self._loss, self._look, "auroc", recipe.train, device)
+        self.classifier: Classifier = Classifier(net, self._loss, self._look, recipe.train, device)
 
     @classmethod
     def of(cls, recipe: Recipe, lesson: Lesson) -> FeatureStudent:
@@ -116,7 +116,7 @@ class FeatureStudent:
 
     def _look(self, net: nn.Module) -> float:
         authentic, forged = (self._forward(net, self._seen[label]).flatten().tolist() for label in (AUTHENTIC, FORGED))
-        return auroc(forged, authentic) if np.isfinite([*forged, *authentic]).all() else float("nan")
+        return measured(self.recipe.train.measure, forged, authentic)
 
     def _forward(self, net: nn.Module, features: FloatArray) -> Tensor:
         return one_logit_each(net(torch.from_numpy(features).to(self.classifier.device)), len(features))

@@ -16,7 +16,6 @@ from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits
 
 from tamperscope.datasets.cases import Group
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.outcomes import CHANGED_VOXELS
 from tamperscope.evaluate.systems.forensic_net import GRAIN, INPUT, LEAST, NETWORK, OUTPUT, ForensicMaps
@@ -24,6 +23,7 @@ from tamperscope.models.forensic_net import STRIDE, ForensicNet, forensic_net
 from tamperscope.records import FloatArray, MaskArray
 from tamperscope.train import export
 from tamperscope.train.classifier import Classifier, mixed, seeded
+from tamperscope.train.measures import measured
 from tamperscope.train.native import Part, Plane, Spec, altered, anywhere, crop, turned
 from tamperscope.train.picture_cache import AUTHENTIC, FORGED
 from tamperscope.train.recipe import Recipe
@@ -51,7 +51,7 @@ class ForensicStudent(NativeStudent):
         self.crops, held_crops = (Crops(part, name, side) for name, part in zip(PARTS, (taught, held), strict=True))
         self.held_crops = held_crops.draw(np.random.default_rng(LOOK_SEED), recipe.train.validate)
         self.shown = len(self.held_crops[0])
-        self.classifier: Classifier = Classifier(build(recipe), self._loss, self._look, "auroc", recipe.train, device)
+        self.classifier: Classifier = Classifier(build(recipe), self._loss, self._look, recipe.train, device)
 
     @classmethod
     def of(cls, recipe: Recipe, lesson: Lesson) -> ForensicStudent:
@@ -77,14 +77,14 @@ class ForensicStudent(NativeStudent):
         return places + binary_cross_entropy_with_logits(verdict, truths)
 
     def _look(self, net: nn.Module) -> float:
-        """AUROC of the highest value of the map, by which slices are judged, on crops that stay the same."""
+        """By the highest value of the map, as slices are judged, on crops that stay the same."""
         values, changed = self.held_crops
         found: list[float] = []
         for first in range(0, len(values), self.recipe.train.batch):
             where, _ = self._forward(net, values[first : first + self.recipe.train.batch])
             found += where.amax((1, 2, 3)).tolist()
         scores, truths = np.array(found), changed.any(axis=(1, 2, 3))
-        return auroc(scores[truths], scores[~truths]) if np.isfinite(scores).all() else float("nan")
+        return measured(self.recipe.train.measure, scores[truths].tolist(), scores[~truths].tolist())
 
     def _forward(self, net: nn.Module, values: FloatArray) -> tuple[Tensor, Tensor]:
         device = self.classifier.device

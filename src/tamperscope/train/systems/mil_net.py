@@ -18,7 +18,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tamperscope.datasets.cases import Group
 from tamperscope.errors import InputError, UsageError
-from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems.mil_net import BAGS, ENCODER, FEATURES, JUDGED, PATCHES, POOLED, Bags
 from tamperscope.evaluate.systems.native import Grid
@@ -27,6 +26,7 @@ from tamperscope.models.mil_net import MilNet
 from tamperscope.records import FloatArray
 from tamperscope.train import export
 from tamperscope.train.classifier import Classifier, mixed, one_logit_each, seeded
+from tamperscope.train.measures import measured
 from tamperscope.train.native import LEVELS, Native, Part, Plane, Spec, turned
 from tamperscope.train.recipe import Recipe
 from tamperscope.train.systems.native_student import PARTS, NativeStudent, read
@@ -62,7 +62,7 @@ class MilStudent(NativeStudent):
             for number, _ in sample([(n, 0) for n in range(len(series))], half, int(forged))
         ]
         self.shown = len(self.looked)
-        self.classifier: Classifier = Classifier(build(recipe), self._loss, self._look, "auroc", recipe.train, device)
+        self.classifier: Classifier = Classifier(build(recipe), self._loss, self._look, recipe.train, device)
 
     @classmethod
     def of(cls, recipe: Recipe, lesson: Lesson) -> MilStudent:
@@ -103,7 +103,7 @@ class MilStudent(NativeStudent):
         found: tuple[list[float], list[float]] = [], []
         for bag in self.looked:
             found[bag.forged].append(float(self._forward(net, [bag])))
-        return auroc(found[True], found[False]) if np.isfinite([*found[0], *found[1]]).all() else float("nan")
+        return measured(self.recipe.train.measure, found[True], found[False])
 
     def _forward(self, net: nn.Module, bags: Sequence[Bag]) -> Tensor:
         """Logits (N, 1). Only patches that exist are encoded."""

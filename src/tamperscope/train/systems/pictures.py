@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tamperscope.errors import UsageError, WeightsError
-from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems import Boxes, Pictures, System
 from tamperscope.evaluate.systems.pictures import INPUT, NETWORK, OUTPUT
@@ -30,6 +29,7 @@ from tamperscope.pictures import PictureSpec
 from tamperscope.train import export, slices
 from tamperscope.train.augment import Augmentation
 from tamperscope.train.classifier import Classifier, mixed, one_logit_each, seeded
+from tamperscope.train.measures import measured
 from tamperscope.train.options import OwnNet, PatchNet, PictureNet, PlainCnn
 from tamperscope.train.picture_cache import AUTHENTIC, FORGED, Slices
 from tamperscope.train.recipe import Recipe
@@ -62,7 +62,7 @@ class PictureStudent:
         half = recipe.train.validate // 2
         self.places = {label: sample(held.of(label), half, label) for label in (AUTHENTIC, FORGED)}
         made = build(recipe) if net is None else net
-        self.classifier: Classifier = Classifier(made, self._loss, self._look, "auroc", recipe.train, device)
+        self.classifier: Classifier = Classifier(made, self._loss, self._look, recipe.train, device)
 
     @classmethod
     def of(cls, recipe: Recipe, lesson: Lesson) -> PictureStudent:
@@ -124,7 +124,7 @@ class PictureStudent:
 
     def _look(self, net: nn.Module) -> float:
         forged, authentic = (self.logits(net, self.places[label]) for label in (FORGED, AUTHENTIC))
-        return auroc(forged, authentic) if np.isfinite([*forged, *authentic]).all() else float("nan")
+        return measured(self.recipe.train.measure, forged, authentic)
 
     def _forward(self, net: nn.Module, pictures: Tensor) -> Tensor:
         device = self.classifier.device
