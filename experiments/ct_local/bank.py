@@ -2,8 +2,8 @@
 
     python experiments/ct_local/bank.py --data DIR --bank runs/bank
 
-Writes runs/bank/train and runs/bank/calibrate: pairs of crops from the patients of these parts, by the shares of
-mix.json. Interrupted, the same command goes on. Two minutes for 1000 pairs on 2 cores.
+Writes runs/bank/train, calibrate and test: pairs of crops from the patients of these parts, by the shares of mix.json.
+Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tamperscope.train import bank
 from tamperscope.train.crops import Crops, Recipe, sources
 
 HERE = Path(__file__).parent
-SEEDS = {"train": 1000, "calibrate": 2000}
+SEEDS = {"train": 1000, "calibrate": 2000, "test": 3000}
 
 
 def mixed() -> Recipe:
@@ -32,7 +32,7 @@ def main() -> None:
     recipe = mixed()
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(HERE / "split.json", entries)
-    for part, pairs in (("calibrate", options.held_out), ("train", options.pairs)):
+    for part, pairs in (("calibrate", options.held_out), ("train", options.pairs), ("test", options.held_out)):
         volumes = ct_authentic.volumes([entry for entry in entries if parts[entry.patient] == part])
         crops = Crops(sources(volumes, recipe.clip_hu), recipe, SEEDS[part])
         bank.fill(crops, options.bank / part, pairs, options.workers, lambda done, of: print(f"{done} of {of} pairs"))

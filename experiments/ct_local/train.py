@@ -30,8 +30,7 @@ from tamperscope.train.trace_loop import Schedule, fit
 from tamperscope.train.warm_start import warm_start
 
 HERE = Path(__file__).parent
-NETS: dict[str, Callable[[int], nn.Module]] = {"trace": trace_net, "moment": moment_net}
-WIDTHS = {"trace": 16, "moment": 40}
+NETS: dict[str, Callable[..., nn.Module]] = {"trace": trace_net, "moment": moment_net}
 HELD_OUT_PAIRS = 320
 WARM_START_PAIRS = 32
 
@@ -39,7 +38,7 @@ WARM_START_PAIRS = 32
 def main() -> None:
     options = arguments()
     schedule = Schedule(steps=options.steps, rate=options.rate, pairs=options.pairs, hard=options.pairs // 4)
-    net = NETS[options.net](options.width or WIDTHS[options.net])
+    net = NETS[options.net](*([] if options.width is None else [options.width]))
     if options.bank is not None:
         learn_from_bank(options, net, schedule)
         return
@@ -65,11 +64,9 @@ def main() -> None:
 
 
 def learn_from_bank(options: argparse.Namespace, net: nn.Module, schedule: Schedule) -> None:
-    """Pairs of the bank, without those of the attacks that are held out; judged on all of them."""
-    shares = dict(json.loads((HERE / "mix.json").read_text(encoding="utf-8"))["shares"])
-    held_out = set(options.without.split(",")) - {""}
-    if unknown := held_out - set(shares):
-        raise SystemExit(f"--without names {', '.join(sorted(unknown))}, which mix.json does not have")
+    """Pairs of the bank, without those of the fold that is held out; judged on all of them."""
+    mix = json.loads((HERE / "mix.json").read_text(encoding="utf-8"))
+    shares, held_out = mix["shares"], [] if options.fold is None else mix["folds"][options.fold]
     every = replace(Recipe(), attack_shares=tuple(shares.items()))
     taught = replace(every, attack_shares=tuple((k, v) for k, v in shares.items() if k not in held_out))
     judged = Bank(options.bank / "calibrate", every, 99).all()
@@ -80,7 +77,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="needed without --bank")
     parser.add_argument("--bank", type=Path, help="pairs that bank.py has drawn")
-    parser.add_argument("--without", default="", help="attacks that are not learned from, by comma; with --bank")
+    parser.add_argument("--fold", type=int, help="of mix.json: its attacks are not learned from; with --bank")
     parser.add_argument("--net", choices=sorted(NETS), default="trace")
     parser.add_argument("--pairs", type=int, default=16, help="pairs a step")
     parser.add_argument("--run", type=Path, required=True)

@@ -28,7 +28,7 @@ class Numbered(Crops):
             ramp = np.arange(16, dtype=np.float32).reshape(1, 4, 4).repeat(3, 0)
             pristine = np.full((3, 4, 4), number % 2048, np.float32)
             target = np.array([[1.0, -1.0, 0.0, 0.0]] * 4, np.float32)
-            yield Pair(ramp, pristine, target, "nodule" if number % 3 else "splice")
+            yield Pair(ramp, pristine, target, "nodule" if number % 3 else "splice", f"P{number % 2}")
             number += 1
 
 
@@ -86,6 +86,7 @@ def test_a_pair_is_turned_as_one_and_by_its_seed(folder):
 def test_all_of_it_once_as_it_was_drawn(folder):
     pairs = Bank(folder, shares(nodule=1.0, splice=1.0), 1).all()
     assert len(pairs) == 12
+    assert {pair.patient for pair in pairs} == {"P0", "P1"}
     assert all(np.array_equal(pair.forged[0], np.arange(16.0).reshape(4, 4)) for pair in pairs)
     assert sorted(float(pair.pristine[0, 0, 0]) for pair in pairs) == sorted(
         float((start + n) % 2048) for start in (7000, 8000) for n in range(6)

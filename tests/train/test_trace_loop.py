@@ -37,7 +37,7 @@ def pairs() -> list[Pair]:
         place = np.s_[corner : corner + 16, corner : corner + 16]
         target = np.zeros((32, 32), np.float32)
         target[place] = 1.0
-        made.append(Pair(np.where(target > 0, 0.1 * pristine, pristine), pristine, target, f"square-{corner}"))
+        made.append(Pair(np.where(target > 0, 0.1 * pristine, pristine), pristine, target, f"square-{corner}", "P1"))
     return made
 
 

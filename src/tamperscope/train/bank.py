@@ -47,7 +47,8 @@ def fill(
             "target": np.stack([one.target for one in drawn]).astype(np.int8),
         }
         part = folder / f"{there:05d}.part"
-        save_file(tensors, part, {"attacks": json.dumps([one.attack for one in drawn])})
+        names = {"attacks": [one.attack for one in drawn], "patients": [one.patient for one in drawn]}
+        save_file(tensors, part, {key: json.dumps(value) for key, value in names.items()})
         part.replace(part.with_suffix(".safetensors"))
         there += 1
         tick(there * SHARD, wanted * SHARD)
@@ -59,6 +60,7 @@ class _Shard:
     forged: NDArray[np.float16]
     pristine: NDArray[np.float16]
     target: NDArray[np.int8]
+    patients: list[str]
 
 
 class Bank(IterableDataset[Pair]):
@@ -78,9 +80,10 @@ class Bank(IterableDataset[Pair]):
         named = {name for name, share in recipe.attack_shares if share > 0}
         for path in sorted(folder.glob("*.safetensors")):
             with safe_open(path, "numpy") as file:
-                attacks = json.loads(file.metadata()["attacks"])
+                attacks, patients = (json.loads(file.metadata()[key]) for key in ("attacks", "patients"))
                 kept = [row for row, attack in enumerate(attacks) if attack in named]
-                shard = _Shard(*(file.get_tensor(name)[kept] for name in ("forged", "pristine", "target")))
+                forged, pristine, target = (file.get_tensor(name)[kept] for name in ("forged", "pristine", "target"))
+                shard = _Shard(forged, pristine, target, [patients[row] for row in kept])
             for row, old in enumerate(kept):
                 self.where[attacks[old]].append((len(self.shards), row))
             self.shards.append(shard)
@@ -107,7 +110,7 @@ class Bank(IterableDataset[Pair]):
                 forged, pristine, target = (
                     one[row].astype(np.float32) for one in (shard.forged, shard.pristine, shard.target)
                 )
-                pairs.append(Pair(forged, pristine, target, name))
+                pairs.append(Pair(forged, pristine, target, name, shard.patients[row]))
         return pairs
 
 
@@ -118,4 +121,4 @@ def _turned(shard: _Shard, row: int, name: str, rng: np.random.Generator) -> Pai
         turned = np.rot90(array, quarter, axes=(-2, -1))
         return np.ascontiguousarray(turned[..., ::-1] if mirror else turned, dtype=np.float32)
 
-    return Pair(turn(shard.forged[row]), turn(shard.pristine[row]), turn(shard.target[row]), name)
+    return Pair(turn(shard.forged[row]), turn(shard.pristine[row]), turn(shard.target[row]), name, shard.patients[row])

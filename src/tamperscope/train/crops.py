@@ -65,6 +65,7 @@ class Recipe:
 class Source:
     """An authentic volume with what sampling needs of it."""
 
+    patient: str
     volume: Volume
     lung: np.ndarray
     """Flat indices of lung voxels."""
@@ -75,7 +76,7 @@ class Source:
     weight: float
 
 
-def source(volume: Volume, clip_hu: tuple[float, float], weight: float) -> Source:
+def source(patient: str, volume: Volume, clip_hu: tuple[float, float], weight: float) -> Source:
     """Prepare ``volume`` (D, H, W) in HU: values clipped to what the network sees, places and noise looked up.
 
     A fifth of the places is kept, at random positions of a fixed stride, to bound memory.
@@ -83,7 +84,7 @@ def source(volume: Volume, clip_hu: tuple[float, float], weight: float) -> Sourc
     voxels = np.clip(volume.voxels, clip_hu[0], 3071.0)
     lung, body = (np.flatnonzero(find(voxels))[::5] for find in (anatomy.lungs, anatomy.body))
     noise = np.array([preprocess.noise_level(np.clip(plane, *clip_hu)) for plane in voxels], dtype=np.float32)
-    return Source(replace(volume, voxels=voxels), lung, body, noise, weight)
+    return Source(patient, replace(volume, voxels=voxels), lung, body, noise, weight)
 
 
 def sources(volumes: Iterable[tuple[str, Volume]], clip_hu: tuple[float, float]) -> list[Source]:
@@ -94,7 +95,7 @@ def sources(volumes: Iterable[tuple[str, Volume]], clip_hu: tuple[float, float])
     made = []
     for patient, volume in listed:
         weight = (SINGLES / len(singles) if patient in singles else 1.0) / count[patient]
-        made.append(source(volume, clip_hu, weight))
+        made.append(source(patient, volume, clip_hu, weight))
     return [one for one in made if one.lung.size > 0]
 
 
@@ -109,6 +110,7 @@ class Pair:
     pristine: FloatArray
     target: FloatArray
     attack: str
+    patient: str
 
 
 class Crops(IterableDataset[Pair]):
@@ -159,7 +161,9 @@ class Crops(IterableDataset[Pair]):
         depth = one.volume.shape[0]
         noise = float(one.noise[min(slice_index + k - centre[0], depth - 1)])
         noise *= float(preprocess.noise_level(twin.voxels[0])) / quiet
-        return self._crop(twin.voxels[0], forged.voxels[0], target, noise, centre, name, rng)
+        seen = [preprocess.channels(v.voxels[0], self.recipe.clip_hu, noise) for v in (forged, twin)]
+        first, second, truth = _turned((*seen, target), centre, rng)
+        return Pair(first, second, truth, name, one.patient)
 
     def _place(self, one: Source, rng: np.random.Generator) -> Triple:
         lung = one.lung.size > 0 and (rng.random() < self.recipe.lung_share or one.body.size == 0)
@@ -184,30 +188,19 @@ class Crops(IterableDataset[Pair]):
         around = (slice(max(k - 9, 0), k + 9), slice(max(j - 32, 0), j + 32), slice(max(i - 32, 0), i + 32))
         return attacks.local((replace(piece, voxels=piece.voxels[around]),))
 
-    def _crop(
-        self,
-        twin: FloatArray,
-        forged: FloatArray,
-        target: FloatArray,
-        noise: float,
-        centre: Triple,
-        name: str,
-        rng: np.random.Generator,
-    ) -> Pair:
-        height, width = twin.shape
-        row, column = (
-            int(np.clip(c - rng.integers(24, CROP - 24), 0, n - CROP))
-            for c, n in zip(centre[1:], (height, width), strict=True)
-        )
-        where = (slice(row, row + CROP), slice(column, column + CROP))
-        quarter, mirror = int(rng.integers(4)), bool(rng.integers(2))
 
-        def turn(array: FloatArray) -> FloatArray:
-            turned = np.rot90(array, quarter, axes=(-2, -1))
-            return np.ascontiguousarray(turned[..., ::-1] if mirror else turned)
-
-        seen = [preprocess.channels(v, self.recipe.clip_hu, noise)[:, where[0], where[1]] for v in (forged, twin)]
-        return Pair(turn(seen[0]), turn(seen[1]), turn(target[where]), name)
+def _turned(planes: Sequence[FloatArray], centre: Triple, rng: np.random.Generator) -> list[FloatArray]:
+    """The same crop round a place of each of the planes (..., H, W), turned and mirrored alike."""
+    row, column = (
+        int(np.clip(c - rng.integers(24, CROP - 24), 0, n - CROP))
+        for c, n in zip(centre[1:], planes[0].shape[-2:], strict=True)
+    )
+    quarter, mirror = int(rng.integers(4)), bool(rng.integers(2))
+    found = []
+    for plane in planes:
+        turned = np.rot90(plane[..., row : row + CROP, column : column + CROP], quarter, axes=(-2, -1))
+        found.append(np.ascontiguousarray(turned[..., ::-1] if mirror else turned))
+    return found
 
 
 def _piece(one: Source, place: Triple) -> tuple[Volume, Triple, int]:

@@ -168,11 +168,15 @@ def _batches(crops: Crops | Bank, schedule: Schedule, workers: int, step: int) -
 
 def _collate(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
     seen = torch.from_numpy(np.stack([p.forged for p in pairs] + [p.pristine for p in pairs]))
-    target = torch.from_numpy(np.stack([p.target for p in pairs]))[:, None]
+    target = coarse(torch.from_numpy(np.stack([p.target for p in pairs]))[:, None])
+    return seen, torch.cat([target, torch.zeros_like(target)])
+
+
+def coarse(target: Tensor) -> Tensor:
+    """Targets (N, 1, H, W) on the grid of the answer: forged where most of a cell is, -1 where it is mixed."""
     judged = functional.avg_pool2d((target != IGNORE).float(), STRIDE)
     positive = functional.avg_pool2d((target > 0).float(), STRIDE)
-    coarse = torch.where(positive > 0.5, 1.0, torch.where((positive > 0) | (judged < 0.75), IGNORE, 0.0))
-    return seen, torch.cat([coarse, torch.zeros_like(coarse)])
+    return torch.where(positive > 0.5, 1.0, torch.where((positive > 0) | (judged < 0.75), IGNORE, 0.0))
 
 
 def _rate(schedule: Schedule, step: int) -> float:
