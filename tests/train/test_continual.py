@@ -17,10 +17,9 @@ from tamperscope.datasets import table  # noqa: E402
 from tamperscope.errors import InputError, TrainingError, UsageError, WeightsError  # noqa: E402
 from tamperscope.evaluate.baseline import BaselineDetector, read_baseline  # noqa: E402
 from tamperscope.train import baseline, continual  # noqa: E402
-from tamperscope.train.augment import Augmentation  # noqa: E402
-from tamperscope.train.continual import Compared, Plan, Rehearsal, compared, learn_on, refuse  # noqa: E402
-from tamperscope.train.options import PictureInput, PlainCnn  # noqa: E402
-from tamperscope.train.picture_cache import Shown, Slices  # noqa: E402
+from tamperscope.train.classifier import Classifier  # noqa: E402
+from tamperscope.train.continual import Compared, Plan, Seen, compared, learn_on, refuse  # noqa: E402
+from tamperscope.train.options import ClassicalInput, FeatureNet, NativeInput, PictureInput, PlainCnn, Svm  # noqa: E402
 from tamperscope.train.recipe import Recipe, Training, parse_recipe, recorded  # noqa: E402
 
 TRAINING = Training(steps=4, batch=4, rate=1e-3, save_every=2, validate=8)
@@ -92,6 +91,23 @@ def test_new_weights_that_forget_are_refused_and_no_model_is_written(earlier, ma
     assert learn_on(earlier, [old], fresh, tmp_path, Plan(margin=1.0), device="cpu").exists(), "the run goes on"
 
 
+def test_a_system_that_sees_no_pictures_learns_on_as_well(manifests, tmp_path):
+    recipe = Recipe("texture", "feature-net", FeatureNet((8, 4, 4), 0.0), NativeInput(), train=TRAINING)
+    old, fresh = manifests
+    baseline.train(replace(recipe, manifest=old), tmp_path / "first", device="cpu")
+    model = learn_on(tmp_path / "first", [old], fresh, tmp_path / "second", Plan(margin=1.0), device="cpu")
+    rows = read_baseline(model.parent).training["learned_on"]["old_groups"]
+    assert {row["group"] for row in rows} >= {"all", "generator"}
+    assert read_baseline(model.parent).system == "feature-net"
+
+
+def test_what_is_fitted_at_once_does_not_learn_on(manifests, tmp_path):
+    recipe = Recipe("vectors", "svm", Svm(), ClassicalInput(), manifest=manifests[0])
+    baseline.train(recipe, tmp_path / "run", device="cpu")
+    with pytest.raises(UsageError, match="a svm does not learn on: all or a part of it is fitted at once"):
+        learn_on(tmp_path / "run", [manifests[0]], manifests[1], tmp_path / "more", device="cpu")
+
+
 def test_another_manifest_than_that_of_the_earlier_training_is_refused(earlier, manifests, tmp_path):
     with pytest.raises(UsageError, match="was trained on another manifest than --data"):
         learn_on(earlier, [manifests[1]], manifests[1], tmp_path / "run", device="cpu")
@@ -118,43 +134,56 @@ def test_a_recipe_comes_back_from_its_record(earlier):
     assert continual.recipe_of(BaselineDetector(earlier, 1)) == replace(PLAIN, train=replace(TRAINING, rate=1e-4))
 
 
-def pictures(level: int, count: int = 4) -> Slices:
-    made = np.full((8, 8), level, np.uint8)
-    return Slices(tuple(Shown(str(n), bool(n % 2), "CT", (made,), np.array([n % 2], np.int8)) for n in range(count)))
+class Fixed:
+    """A student whose batches and looks are a number, and whose network is one weight."""
+
+    def __init__(self, level: float, look: float):
+        self.counts = {"train": {"forged_series": 3}}
+        self.nbytes, self.shown, self.modalities = 10, 4, ("CT",)
+        self.drawn = 0
+        net = torch.nn.Linear(1, 1, bias=False)
+        self.classifier = Classifier(net, lambda net, _: self.batch(net, level), lambda _: look, TRAINING)
+
+    def batch(self, net, level):
+        self.drawn += 1
+        return (net.weight - level).square().sum()
+
+    def model(self):
+        return float(self.classifier.best.weight)
+
+    def scores(self, _):
+        return [0.0] * self.shown, [1.0] * self.shown
 
 
-@pytest.mark.parametrize(("share", "known"), [(0.5, 4), (0.25, 2), (0.0, 0)])
-def test_a_share_of_each_batch_is_rehearsed_and_half_of_it_forged(share, known):
-    drawn, labels = Rehearsal(pictures(0), pictures(255), Augmentation(), share).draw(np.random.default_rng(1), 8)
-    assert (drawn.shape, labels.shape) == ((8, 1, 8, 8), (8, 1))
-    dark = drawn.max(axis=(1, 2, 3)) == 0.0
-    assert int(dark.sum()) == known
-    assert labels.sum() == 4
-    assert labels[dark].sum() == known / 2
+@pytest.mark.parametrize("share", [0.25, 0.75, 1.0])
+def test_a_share_of_the_batches_is_rehearsed_and_a_look_is_the_mean_of_both(share):
+    old, new = Fixed(0.0, 0.6), Fixed(5.0, 0.8)
+    both = continual.Continued(old, new, {"weight": torch.tensor([[2.0]])}, share)
+    assert float(both.classifier.standing.best) == pytest.approx(0.7)
+    for number in range(200):
+        both.classifier.step(number, np.random.default_rng(number))
+    assert old.drawn == pytest.approx(200 * share, abs=20)
+    assert old.drawn + new.drawn == 200
+    assert both.counts == {"train": {"forged_series": 6}}
+    assert (both.nbytes, both.shown, both.modalities) == (20, 8, ("CT",))
+    assert both.model() == 2.0, "no look was better than the first, so the earlier weights stay"
+    assert [len(side) for side in both.scores(None)] == [8, 8]
 
 
-class Says:
-    """A system whose logit is stated."""
-
-    def __init__(self, logits):
-        self.given = dict(logits)
-
-    def logits(self, shown):
-        return [self.given[int(picture[0, 0])] for picture in shown]
+def test_weights_of_another_network_are_told():
+    with pytest.raises(WeightsError, match="of another network than their recipe"):
+        continual.Continued(Fixed(0.0, 0.5), Fixed(0.0, 0.5), {"weight": torch.zeros(2, 2)}, 0.5)
 
 
-def series(number: int, forged: bool, scanner: str) -> Shown:
-    made = (np.full((2, 2), number, np.uint8),)
+def series(number: int, forged: bool, scanner: str, before: float, after: float) -> Seen:
     groups = {"generator": "gan" if forged else "none", "scanner": scanner}
-    labels = np.array([int(forged)], np.int8)
-    return Shown(str(number), forged, "CT", made, labels, patient=f"P{number}", groups=groups)
+    return Seen(f"P{number}", forged, groups, before, after)
 
 
 def test_each_old_group_is_compared_and_the_small_ones_are_not():
-    held = [series(n, n < 6, "A") for n in range(12)] + [series(20, True, "B"), series(21, False, "B")]
-    before = Says({each: float(each < 6 or each == 20) for each in range(22)})
-    after = Says({each: float(each < 3 or each == 20) for each in range(22)})
-    rows = compared(held, before, after)
+    held = [series(n, n < 6, "A", float(n < 6), float(n < 3)) for n in range(12)]
+    held += [series(20, True, "B", 1.0, 1.0), series(21, False, "B", 0.0, 0.0)]
+    rows = compared(held)
     assert {(row.group, row.value) for row in rows} == {("all", "series"), ("generator", "gan"), ("scanner", "A")}
     assert all(row.before == 1.0 for row in rows)
     (scanner,) = [row for row in rows if row.group == "scanner"]
@@ -171,10 +200,8 @@ def test_each_old_group_is_compared_and_the_small_ones_are_not():
 
 
 def test_without_a_group_that_is_large_enough_nothing_can_be_promised():
-    held = [series(n, n < 4, "A") for n in range(8)]
-    same = Says(dict.fromkeys(range(8), 0.0))
     with pytest.raises(InputError, match="4 forged and 4 authentic series: too few"):
-        compared(held, same, same)
+        compared([series(n, n < 4, "A", 0.0, 0.0) for n in range(8)])
 
 
 def test_a_gain_is_no_loss():

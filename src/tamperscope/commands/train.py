@@ -73,7 +73,7 @@ def recipe(
     ] = None,
     add: Annotated[Path | None, typer.Option(help="With --from: the manifest of new forgeries.")] = None,
     rehearse: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="With --from: share of each batch from the earlier manifest.")
+        float, typer.Option(min=0.0, max=0.9, help="With --from: share of the batches from the earlier manifest.")
     ] = 0.5,
     margin: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="With --from: AUROC that an old group may lose.")

@@ -79,7 +79,7 @@ class Classifier:
         measure: str | None = None,
     ) -> None:
         self.loss, self.measure, self.settings = loss, measure or settings.measure, settings
-        self._look = look
+        self.judge = look
         self.device = torch.device(device)
         self.net = net.to(self.device)
         self.best = deepcopy(self.net).eval().requires_grad_(requires_grad=False)
@@ -126,7 +126,7 @@ class Classifier:
             TrainingError: it answers with no number.
         """
         with torch.inference_mode():
-            seen = self._look(self.net.eval()) if self.crew.leads else math.nan
+            seen = self.judge(self.net.eval()) if self.crew.leads else math.nan
         value = self.crew.agreed(seen)
         if not math.isfinite(value):
             raise TrainingError(

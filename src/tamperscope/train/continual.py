@@ -1,6 +1,6 @@
 """Learning on: an earlier training goes on with new forgeries, and must not forget the old ones.
 
-Rehearsal: part of every batch comes from what was learned before (Robins, Catastrophic forgetting, rehearsal and
+Rehearsal: a share of the batches comes from what was learned before (Robins, Catastrophic forgetting, rehearsal and
 pseudorehearsal, Connection Science 7, 1995). Then old and new weights are held against each other on the old part
 calibrate, group by group, and the new ones are refused where a group lost too much.
 
@@ -11,36 +11,33 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from tamperscope.datasets import leaks, table
+from tamperscope.datasets import cases, leaks, table
+from tamperscope.datasets.cases import Group
 from tamperscope.datasets.manifest import Entry, Tick, digested, file_digest, full_digest
 from tamperscope.errors import InputError, TrainingError, UsageError, WeightsError
 from tamperscope.evaluate.baseline import MODEL, BaselineDetector
 from tamperscope.evaluate.intervals import paired_bootstrap
 from tamperscope.evaluate.metrics import auroc
 from tamperscope.evaluate.summary import FEWEST
-from tamperscope.evaluate.systems import Pictures, System
-from tamperscope.records import JSON, FloatArray
+from tamperscope.evaluate.systems import System
+from tamperscope.records import JSON
 from tamperscope.report.files import save
 from tamperscope.train import baseline, slices, workers
-from tamperscope.train.augment import Augmentation
 from tamperscope.train.baseline import BEST, Job, Say, quiet
-from tamperscope.train.measures import measured
-from tamperscope.train.picture_cache import AUTHENTIC, FORGED, Shown, Slices
+from tamperscope.train.classifier import Classifier
+from tamperscope.train.options import SYSTEMS
 from tamperscope.train.recipe import Recipe, recorded
-from tamperscope.train.slices import Batches
-from tamperscope.train.systems import STUDENTS
-from tamperscope.train.systems.pictures import PictureStudent, spec_of
-from tamperscope.train.systems.student import sample
+from tamperscope.train.systems import Lesson, Model, Student, student
 
 SLOWER = 0.1
 """The rate of the recipe is taken times this: weights that are good already are moved with care."""
@@ -56,7 +53,7 @@ class Plan:
     """How to learn on."""
 
     share: float = 0.5
-    """Of each batch, from the old manifest."""
+    """Of the batches, from the old manifest."""
     margin: float = 0.02
     """AUROC that an old group may lose."""
 
@@ -93,60 +90,81 @@ class Compared:
         }
 
 
-class Rehearsal(Batches):
-    """Batches of which a share is drawn from what was learned before, and the rest from what is new."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An old series, as the old and as the new weights see it."""
 
-    def __init__(self, old: Slices, new: Slices, augmentation: Augmentation, share: float) -> None:
-        self.old, self.new, self.share = Batches(old, augmentation), Batches(new, augmentation), share
-
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray]:
-        """See `Batches`; both shares hold as many forged as authentic slices, the odd one apart."""
-        known = round(self.share * count)
-        parts = [each.draw(rng, some) for each, some in ((self.old, known), (self.new, count - known)) if some]
-        pictures, labels = zip(*parts, strict=True)
-        return np.concatenate(pictures), np.concatenate(labels)
+    patient: str
+    forged: bool
+    groups: Mapping[str, str]
+    """See `cases.Case`."""
+    before: float
+    after: float
 
 
-class Continued(PictureStudent):
-    """A classifier of pictures that starts from earlier weights, and is looked at on old and new series alike."""
+class Continued:
+    """Two students of one system, of old and of new series, that share a network. See `student.Student`.
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        old: tuple[Slices, Slices],
-        new: tuple[Slices, Slices],
-        weights: Mapping[str, Any],
-        share: float,
-        device: str = "cpu",
-    ) -> None:
-        taught, held = (Slices((*each.series, *other.series)) for each, other in zip(old, new, strict=True))
-        super().__init__(recipe, taught, held, device)
-        self.batches = Rehearsal(old[0], new[0], recipe.augment, share)
-        self._border = len(old[1].series)
-        self._sides = [self._places(known) for known in (True, False)]
+    Each step draws its batch from one of them, ``share`` of the steps from the old one; a look is the mean of both.
+    """
+
+    def __init__(self, old: Student, new: Student, weights: Mapping[str, Any], share: float) -> None:
+        self.old, self.new = old, new
+        first, second = (_learner(one) for one in (old, new))
         try:
-            self.classifier.net.load_state_dict(weights)
+            first.net.load_state_dict(weights)
         except RuntimeError as error:
             raise WeightsError(
                 f"the earlier weights are of another network than their recipe: {error}", hint="train it again"
             ) from error
+
+        def loss(net: nn.Module, rng: np.random.Generator) -> Tensor:
+            return (first if rng.random() < share else second).loss(net, rng)
+
+        def look(net: nn.Module) -> float:
+            return float(np.mean([first.judge(net), second.judge(net)]))
+
+        self.classifier = Classifier(first.net, loss, look, first.settings, first.device.type, measure=first.measure)
         self.classifier.look(0)  # the earlier weights stay, if none do better
 
-    def _places(self, known: bool) -> dict[int, list[tuple[int, int]]]:
-        half = self.recipe.train.validate // 2
-        every = {label: self.held.of(label) for label in (AUTHENTIC, FORGED)}
-        return {
-            label: sample([one for one in found if (one[0] < self._border) == known], half, label)
-            for label, found in every.items()
-        }
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """See `student.Student`; of both together."""
+        found = {part: dict(each) for part, each in self.old.counts.items()}
+        for part, each in self.new.counts.items():
+            found[part] = {key: found.get(part, {}).get(key, 0) + count for key, count in each.items()}
+        return found
 
-    def _look(self, net: nn.Module) -> float:
-        """The mean of the measure on the old and of that on the new series."""
-        values = []
-        for side in self._sides:
-            forged, authentic = (self.logits(net, side[label]) for label in (FORGED, AUTHENTIC))
-            values.append(measured(self.recipe.train.measure, forged, authentic))
-        return float(np.mean(values))
+    @property
+    def nbytes(self) -> int:
+        """See `student.Student`."""
+        return self.old.nbytes + self.new.nbytes
+
+    @property
+    def shown(self) -> int:
+        """See `student.Student`."""
+        return self.old.shown + self.new.shown
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """See `student.Student`."""
+        return tuple(sorted({*self.old.modalities, *self.new.modalities}))
+
+    def model(self) -> Model:
+        """See `student.Student`."""
+        _learner(self.old).best.load_state_dict(self.classifier.best.state_dict())
+        return self.old.model()
+
+    def scores(self, system: System) -> tuple[list[float], list[float]]:
+        """See `student.Student`; of both together."""
+        (authentic, forged), (others, fresh) = self.old.scores(system), self.new.scores(system)
+        return authentic + others, forged + fresh
+
+
+def _learner(one: Student) -> Classifier:
+    if one.classifier is None:
+        raise UsageError("a system that is fitted at once does not learn on", hint="train it again on old and new")
+    return one.classifier
 
 
 def learn_on(
@@ -197,12 +215,12 @@ def learn_on(
         leaks.check(every, allow_leaks=allow_leaks, pixels=crew.leads, tick=tick)
         job = Job(recipe, out, full_digest(every), where, crew, tensorboard, say if crew.leads else quiet, tick)
         claim = baseline.claimed(job, before=detector.baseline.sha256, rehearsal=chosen.share)
-        parts = [_parts(some, recipe, tick) for some in (known, fresh)]
-        learner = Continued(recipe, parts[0], parts[1], weights, chosen.share, where)
-        held, before = parts[0][1].series, cast("Pictures", detector.system)
+        lessons = [_lesson(some, where, tick) for some in (known, fresh)]
+        old_one, new_one = (student(recipe, one) for one in lessons)
+        learner = Continued(old_one, new_one, weights, chosen.share)
 
         def judge(system: System) -> dict[str, JSON]:
-            rows = compared(held, before, cast("Pictures", system))
+            rows = compared(list(_seen(lessons[0].held, detector.baseline.modalities, detector.system, system, tick)))
             save(out / COMPARED, (json.dumps([row.to_json() for row in rows], indent=2) + "\n").encode())
             job.say(f"{len(rows)} old groups compared, those below {FEWEST} forged or authentic series are not")
             refuse(rows, chosen.margin)
@@ -229,15 +247,15 @@ def recipe_of(detector: BaselineDetector) -> Recipe:
     if not isinstance(said, dict):
         raise UsageError(f"{detector.folder} does not say its recipe", hint="train it again with this version")
     recipe = recorded(said, f"the recipe in {detector.folder}")
-    if STUDENTS[recipe.system] != PictureStudent.of:
+    if not SYSTEMS[recipe.system].learns_on:
         raise UsageError(
-            f"a {recipe.system} does not learn on",
-            hint="networks that see slices as pictures do; train this one again on a manifest of old and new",
+            f"a {recipe.system} does not learn on: all or a part of it is fitted at once",
+            hint="train it again on a manifest of old and new",
         )
     return replace(recipe, train=replace(recipe.train, rate=SLOWER * recipe.train.rate))
 
 
-def compared(held: Sequence[Shown], before: Pictures, after: Pictures) -> list[Compared]:
+def compared(held: Sequence[Seen]) -> list[Compared]:
     """Old and new weights on every group of the old part calibrate that is large enough, the greatest loss first.
 
     As in `summary.groups`: the forgeries of a generator are held against all authentic series, those of a scanner, a
@@ -246,7 +264,7 @@ def compared(held: Sequence[Shown], before: Pictures, after: Pictures) -> list[C
     Raises:
         InputError: none is large enough.
     """
-    scores = [np.array([max(one.logits(each.pictures)) for each in held]) for one in (before, after)]
+    scores = [np.array([one.before for one in held]), np.array([one.after for one in held])]
     forged = np.array([each.forged for each in held])
     patients = [each.patient for each in held]
     rows = [_row(name, inside, forged, patients, scores) for name, inside in _groups(held, forged)]
@@ -303,7 +321,7 @@ def _row(
     return Compared(*name, count, int(places.size) - count, area(0)(rows), area(1)(rows), (gap.low, gap.high))
 
 
-def _groups(held: Sequence[Shown], forged: np.ndarray) -> list[tuple[tuple[str, str], np.ndarray]]:
+def _groups(held: Sequence[Seen], forged: np.ndarray) -> list[tuple[tuple[str, str], np.ndarray]]:
     """Which series each group holds; that of a generator all authentic ones too."""
     found = [((ALL, "series"), np.ones(len(held), bool))]
     for key in dict.fromkeys(key for each in held for key in each.groups):
@@ -314,17 +332,30 @@ def _groups(held: Sequence[Shown], forged: np.ndarray) -> list[tuple[tuple[str, 
     return found
 
 
-def _parts(manifests: Sequence[Sequence[Entry]], recipe: Recipe, tick: Tick | None) -> tuple[Slices, Slices]:
+def _lesson(manifests: Sequence[Sequence[Entry]], device: str, tick: Tick | None) -> Lesson:
     """The parts train and calibrate; a series that two manifests list is read once."""
-    spec, found = spec_of(recipe), []
+    parts = []
     for part in ("train", "calibrate"):
         groups = {
             tuple(entry.path for entry in group): group
             for entries in manifests
             for group in slices.grouped(entries, part)
         }
-        found.append(slices.load(list(groups.values()), part, spec, tick))
-    return found[0], found[1]
+        parts.append(list(groups.values()))
+    return Lesson(parts[0], parts[1], device, tick)
+
+
+def _seen(
+    groups: Sequence[Group], modalities: Sequence[str], before: System, after: System, tick: Tick | None
+) -> Iterator[Seen]:
+    """Each old series that the earlier model is for, judged by both."""
+    for number, group in enumerate(groups, start=1):
+        case = cases.opened(group)
+        if case.volume.modality in modalities:
+            old, new = (system.answer(case.volume).highest for system in (before, after))
+            yield Seen(case.patient, case.forged, case.groups, old, new)
+        if tick is not None:
+            tick("comparing", number, len(groups))
 
 
 def _same_manifest(known: Sequence[Sequence[Entry]], detector: BaselineDetector) -> None:

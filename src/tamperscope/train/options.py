@@ -353,6 +353,8 @@ class Options(NamedTuple):
     """Whether [augment] says something to it."""
     needs: tuple[str, str] | None = None
     """A package beyond the extra "train", and the extra that brings it."""
+    learns_on: bool = True
+    """Whether an earlier training can go on with new series: not where all or a part of it is fitted at once."""
     measured: bool = True
     """Whether it tells forged from authentic inputs while it learns, so that a recipe can choose the measure."""
 
@@ -362,11 +364,11 @@ SYSTEMS: Mapping[str, Options] = {
     "plain-cnn": Options(PlainCnn, PictureInput, augmented=True),
     "patch-net": Options(PatchNet, PictureInput, augmented=True),
     "own": Options(OwnNet, PictureInput, augmented=True),
-    "svm": Options(Svm, ClassicalInput, measured=False),
-    "forest": Options(Forest, ClassicalInput, measured=False),
-    "tree": Options(Tree, ClassicalInput, measured=False),
+    "svm": Options(Svm, ClassicalInput, learns_on=False, measured=False),
+    "forest": Options(Forest, ClassicalInput, learns_on=False, measured=False),
+    "tree": Options(Tree, ClassicalInput, learns_on=False, measured=False),
     "feature-net": Options(FeatureNet, NativeInput),
-    "cascade": Options(Cascade, CascadeInput),
+    "cascade": Options(Cascade, CascadeInput, learns_on=False),
     "yolo": Options(Yolo, PictureInput, augmented=True, needs=("ultralytics", "yolo")),
     "forensic-net": Options(ForensicNet, CropInput),
     "mil-net": Options(MilNet, BagInput),
