@@ -1,10 +1,11 @@
 """Export the trained network and calibrate every CT detector on the held-out authentic patients.
 
     python experiments/ct_local/calibrate.py --data DIR --run runs/ct-local
+    python experiments/ct_local/calibrate.py --data DIR --run runs/ct-moment --net moment --name ct-moment --cards CARDS
 
-Writes NAME.onnx and NAME.json of the network and of the classical noise detector into --cards (the package's own by
-default). Without --run, the network that lies there is calibrated again. Patients of the part "calibrate" only;
-forgeries are simulated on them.
+Writes NAME.onnx and NAME.json of the network into --cards (the package's own by default), and there alone those of the
+classical noise detector too. Without --run, the network that lies there is calibrated again. Patients of the part
+"calibrate" only; forgeries are simulated on them.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import argparse
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
+from torch import nn
 
 from tamperscope import weights
 from tamperscope.calibrate import Calibration, Tail, fit_curve, fit_dispersion, fit_tail
@@ -27,7 +29,7 @@ from tamperscope.datasets import ct_authentic, manifest
 from tamperscope.datasets.manifest import Entry
 from tamperscope.detectors import NoiseDetector, TraceDetector, places
 from tamperscope.evaluate.simulate import FAMILIAR, simulate
-from tamperscope.models import trace_net
+from tamperscope.models import moment_net, trace_net
 from tamperscope.preprocess import InputSpec
 from tamperscope.records import JSON, Volume
 from tamperscope.train.crops import Recipe
@@ -52,10 +54,16 @@ SPEC = InputSpec(
 )
 
 
+NETS: dict[str, Callable[..., nn.Module]] = {"trace": trace_net, "moment": moment_net}
 CAVEAT = (
     "the real CT-GAN slices were looked at between the legs and helped to choose which weights ship (the mean of those "
     "after the eighth and the ninth leg), so the figures on them are optimistic for other forgeries"
 )
+COMMANDS = {
+    "trace": "python experiments/ct_local/train.py --data DIR --run runs/ct-local",
+    "moment": "python experiments/ct_local/train.py --net moment --bank runs/bank --pairs 8 --rate 3e-3 --steps 5000 "
+    "--run runs/ct-moment",
+}
 NOISE_TRAINING: dict[str, JSON] = {
     "method": "none: Mahdian and Saic 2009, Gallagher 2005; calibrated on the patients that calibrate ct-trace",
 }
@@ -69,10 +77,16 @@ def main() -> None:
     held_out = list(ct_authentic.volumes([entry for entry in entries if parts[entry.patient] == "calibrate"]))
     options.cards.mkdir(parents=True, exist_ok=True)
     if options.run is None:
-        card = weights.read_card(options.cards / "ct-trace.json")
+        card = weights.read_card(options.cards / f"{options.name}.json")
     else:
         card = exported(options, trained_on, [patient for patient, _ in held_out])
     save(replace(card, calibration=calibration(TraceDetector(card), held_out)))
+    if options.cards == weights.PACKAGED:
+        save_noise(card, held_out)
+
+
+def save_noise(card: Card, held_out: list[tuple[str, Volume]]) -> None:
+    """The Card of the classical detector, for the same pictures as the network's."""
     noise = replace(
         card,
         name="ct-noise",
@@ -81,7 +95,7 @@ def main() -> None:
         training=NOISE_TRAINING,
         results={},
         intended_use="Compare the noise of each place with that of the same tissue in its slice: evidence beside "
-        "ct-trace, never decisive. Research use only.",
+        "the network, never decisive. Research use only.",
         licence="Apache-2.0; calibrated on images under CC BY 3.0 and CC BY 4.0",
     )
     fitted = calibration(NoiseDetector(noise), held_out)
@@ -110,16 +124,16 @@ def exported(options: argparse.Namespace, trained_on: list[Entry], calibrated_on
             for line in record
             if "settings" in line
         ],
-        "caveat": CAVEAT,
+        **({"caveat": CAVEAT} if options.name == "ct-trace" else {}),
         "missed_forgeries": f"the share is stated for a series of {LONG_SERIES} slices",
-        "command": "python experiments/ct_local/train.py --data DIR --run runs/ct-local",
+        "command": COMMANDS[options.net],
     }
-    net = trace_net(width=options.width)
+    net = NETS[options.net](*([] if options.width is None else [options.width]))
     net.load_state_dict(load_file(options.run / "average.safetensors"))
-    file = options.cards / "ct-trace.onnx"
+    file = options.cards / f"{options.name}.onnx"
     print(f"largest difference between torch and ONNX Runtime: {to_onnx(net, file):.2g}")
     return Card(
-        name="ct-trace",
+        name=options.name,
         version="1",
         input=SPEC,
         calibration=UNCALIBRATED,
@@ -197,7 +211,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="left out, the network that lies in --cards is calibrated again")
     parser.add_argument("--cards", type=Path, default=weights.PACKAGED)
-    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--name", default="ct-trace", help="of the Card")
+    parser.add_argument("--net", choices=sorted(NETS), default="trace")
+    parser.add_argument("--width", type=int, help="the published one unless given")
     return parser.parse_args()
 
 

@@ -1,6 +1,7 @@
 """Measure the packaged CT detectors: on real CT-GAN slices and on held-out authentic patients.
 
     python experiments/ct_local/evaluate.py --data DIR
+    python experiments/ct_local/evaluate.py --data DIR --cards CARDS
 
 Prints the tables of README and of the Cards, and writes them to results.json beside this file. The CT-GAN slices
 validate: nothing was trained or calibrated on them and no threshold was chosen on them. They were looked at between the
@@ -39,22 +40,26 @@ def main() -> None:
     entries = ct_authentic.entries(options.data / "ct-authentic")
     parts = manifest.read_split(HERE / "split.json", entries)
     tested = {patient for patient, part in parts.items() if part == "test"}
-    for card in detectors.packaged_cards():
+    packaged = options.cards == weights.PACKAGED
+    cards = detectors.packaged_cards() if packaged else [weights.read_card(p) for p in options.cards.glob("*.json")]
+    for card in cards:
         trained_on = card.training.get("patients")
         if isinstance(trained_on, list) and tested & {str(patient) for patient in trained_on}:
             raise SystemExit(f"{card.name} was trained on patients of the part 'test': this would measure memory")
     authentic = list(ct_authentic.volumes([entry for entry in entries if parts[entry.patient] == "test"]))
     results: dict[str, JSON] = {}
-    for card in detectors.packaged_cards():
+    for card in cards:
         detector = detectors.from_card(card)
         print(f"\n## {card.name}, sha256 {card.sha256[:16]}")
         results[card.name] = measured = measure(card, detector, options.data / "ct-gan", authentic)
         if options.write_cards:
-            command = "python experiments/ct_local/evaluate.py --data DIR"
+            command = "python experiments/ct_local/evaluate.py --data DIR" + ("" if packaged else " --cards CARDS")
             stated = replace(card, results={"command": command, **measured})
             (card.folder / f"{card.name}.json").write_text(stated.to_json(), encoding="utf-8")
             (card.folder / f"{card.name}.md").write_text(weights.describe(stated), encoding="utf-8")
-    (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    found = HERE / "results.json" if packaged else options.cards / "results" / "results.json"
+    found.parent.mkdir(exist_ok=True)
+    found.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(card: Card, detector: Detector, ct_gan_root: Path, authentic: list[tuple[str, Volume]]) -> dict[str, JSON]:
@@ -143,7 +148,8 @@ def simulated(card: Card, detector: Detector, volumes: list[tuple[str, Volume]])
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--write-cards", action="store_true", help=f"state the results in {weights.PACKAGED}")
+    parser.add_argument("--cards", type=Path, default=weights.PACKAGED, help="those of the package unless given")
+    parser.add_argument("--write-cards", action="store_true", help="state the results in the Cards")
     return parser.parse_args()
 
 

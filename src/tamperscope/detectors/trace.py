@@ -19,7 +19,7 @@ from tamperscope.weights import Card
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-GRAIN = 8
+GRAIN = 16
 """The network wants rows and columns in multiples of this; the border is repeated to reach it."""
 
 

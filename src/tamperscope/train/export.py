@@ -37,8 +37,8 @@ def to_onnx(net: nn.Module, path: Path) -> float:
     """
     net = net.cpu().eval()
     example = torch.randn(1, CHANNELS, 128, 160, generator=torch.Generator().manual_seed(0))
-    rows, columns = torch.export.Dim("rows", min=4, max=512), torch.export.Dim("columns", min=4, max=512)
-    write(net, path, {"channels": example}, "logits", {"x": {2: 8 * rows, 3: 8 * columns}})
+    rows, columns = torch.export.Dim("rows", min=2, max=256), torch.export.Dim("columns", min=2, max=256)
+    write(net, path, {"channels": example}, "logits", {"x": {2: 16 * rows, 3: 16 * columns}})
     return _difference(net, path)
 
 
