@@ -9,6 +9,8 @@ import pytest
 pytest.importorskip("torch", reason="the extra [train] is not installed")
 
 from tamperscope import phantom
+from tamperscope.errors import AttackError
+from tamperscope.train import crops
 from tamperscope.train.crops import CROP, IGNORE, Crops, Recipe, source
 
 RECIPE = Recipe()
@@ -22,7 +24,7 @@ def sources():
         phantom.chest((10, 200, 176), (2.5, 1.8, 1.8), np.random.default_rng(1)),
         phantom.chest((6, 136, 160), (3.0, 2.4, 2.4), np.random.default_rng(2)),
     ]
-    return [source(volume, RECIPE.clip_hu, weight) for volume, weight in zip(volumes, (1.0, 0.5), strict=True)]
+    return [source(f"P{number}", volume, RECIPE.clip_hu, 1.0 / (1 + number)) for number, volume in enumerate(volumes)]
 
 
 def pairs(sources, recipe, seed, count):
@@ -75,3 +77,29 @@ def test_places_lie_in_the_lungs_or_in_the_body(sources):
     assert np.median(one.volume.voxels.ravel()[one.lung]) < -600.0
     assert one.noise.shape == (10,)
     assert (one.noise > 1.0).all()
+
+
+def test_each_patient_weighs_alike_and_all_those_of_single_slices_together():
+    whole = phantom.chest((6, 136, 160), (3.0, 2.4, 2.4))
+    single = replace(whole, voxels=whole.voxels[:1])
+    empty = replace(whole, voxels=np.full_like(whole.voxels, -1000.0))
+    made = crops.sources([("a", whole), ("a", whole), ("b", single), ("c", single), ("d", empty)], RECIPE.clip_hu)
+    assert [(one.patient, one.weight) for one in made] == [
+        ("a", 0.5), ("a", 0.5), ("b", crops.SINGLES / 2), ("c", crops.SINGLES / 2),
+    ]  # fmt: skip
+
+
+class Refuses:
+    """An attack that finds no room wherever it is asked to."""
+
+    def sample(self, *_, **__):
+        raise AttackError("no room here", hint="take another place")
+
+    def apply(self, *_):
+        raise AssertionError("it was not sampled")
+
+
+def test_a_forgery_that_cannot_be_made_is_no_pair_and_no_end(sources, monkeypatch):
+    monkeypatch.setattr(crops.attacks, "local", lambda *_: {"inpaint": Refuses()})
+    recipe = replace(PLAIN, attack_shares=(("inpaint", 1.0),))
+    assert Crops(sources, recipe, 3).draw(np.random.default_rng(3)) is None
