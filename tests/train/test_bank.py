@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra [train] is not installed")
 
 from safetensors import safe_open  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
 
 from tamperscope.errors import TrainingError  # noqa: E402
 from tamperscope.train import bank  # noqa: E402
@@ -81,6 +82,12 @@ def test_a_pair_is_turned_as_one_and_by_its_seed(folder):
     assert len(turns) == 8
     again = list(islice(stream, 64))
     assert all(np.array_equal(a.forged, b.forged) for a, b in zip(drawn, again, strict=True))
+
+
+def test_workers_draw_other_pairs_than_each_other(folder):
+    loader = DataLoader(Bank(folder, shares(nodule=1.0), 1), batch_size=None, num_workers=2)
+    drawn = [(float(pair.pristine[0, 0, 0]), pair.forged[0].tobytes()) for pair in islice(loader, 40)]
+    assert drawn[0::2] != drawn[1::2], "the workers take turns"
 
 
 def test_all_of_it_once_as_it_was_drawn(folder):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tamperscope.models.trace_net import Residual, Stage
+from tamperscope.models.trace_net import Residual, Stage, twice
 
 STRIDE = 4
 """Pixels of the input that one value of the map stands for, along each axis."""
@@ -126,15 +126,11 @@ class ForensicNet(nn.Module):
         quarter = self.fuse(torch.cat([self.picture(x), self.residual(residual)], dim=1))
         eighth = self.at_eighth(quarter)
         deep = self.from_sixteenth(self.at_sixteenth(eighth))
-        deep = self.from_eighth(self.again_eighth(functional.relu(eighth + _twice(deep))))
-        decoded = self.again_quarter(functional.relu(quarter + _twice(deep)))
+        deep = self.from_eighth(self.again_eighth(functional.relu(eighth + twice(deep))))
+        decoded = self.again_quarter(functional.relu(quarter + twice(deep)))
         where: Tensor = self.localise(decoded)
         pooled = [part for features in (decoded, where) for part in (features.mean((2, 3)), features.amax((2, 3)))]
         return where, self.judge(torch.cat(pooled, dim=1))
-
-
-def _twice(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def forensic_net(channels: int = 1, *, width: int = 16, constrained: int = 3) -> ForensicNet:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tamperscope.models.attention import Cbam
-from tamperscope.models.trace_net import Residual, Stage
+from tamperscope.models.trace_net import Residual, Stage, twice
 
 STRIDE = 4
 """Pixels of the input that one value of the output stands for, along each axis."""
@@ -110,17 +110,13 @@ class MomentNet(nn.Module):
         quarter = self.join(seen)
         eighth = self.at_eighth(quarter)
         deep = self.from_sixteenth(self.attend(self.at_sixteenth(eighth)))
-        deep = self.from_eighth(self.again_eighth(functional.relu(eighth + _twice(deep))))
-        logits: Tensor = self.head(self.again_quarter(functional.relu(quarter + _twice(deep))))
+        deep = self.from_eighth(self.again_eighth(functional.relu(eighth + twice(deep))))
+        logits: Tensor = self.head(self.again_quarter(functional.relu(quarter + twice(deep))))
         return logits
 
 
-def _twice(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
 def moment_net(width: int = 40, *, channel_attention: bool = True, spatial_attention: bool = True) -> MomentNet:
-    """The network with the numbers of the published weights; ``width`` scales it (8 suits a quick trial).
+    """The network with the numbers of its recipe in experiments/ct_local; ``width`` scales it (8 suits a quick trial).
 
     The last bias starts at -3, so that training begins with "authentic" nearly everywhere.
     """

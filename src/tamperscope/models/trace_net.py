@@ -11,6 +11,11 @@ STRIDE = 4
 """Pixels of the input that one value of the output stands for, along each axis."""
 
 
+def twice(x: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, C, 2H, 2W): each value becomes four."""
+    return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
 class Residual(nn.Module):
     """Two 3 x 3 convolutions with batch norm round a skip (He et al., CVPR 2016); ``dilation`` in pixels."""
 
@@ -65,7 +70,7 @@ class TraceNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) to logits (N, 1, H/4, W/4)."""
         quarter = self.at_quarter(self.at_half(self.at_full(self.stem(x))))
-        deep = functional.interpolate(self.descend(self.at_eighth(quarter)), scale_factor=2.0, mode="nearest")
+        deep = twice(self.descend(self.at_eighth(quarter)))
         logits: Tensor = self.head(self.merge(functional.relu(self.lateral(quarter) + deep)))
         return logits
 

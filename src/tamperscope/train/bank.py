@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from tamperscope.errors import TrainingError
 from tamperscope.records import FloatArray
@@ -66,7 +66,7 @@ class _Shard:
 class Bank(IterableDataset[Pair]):
     """An endless stream of the `Pair` of a folder that `fill` wrote, in memory. ``shares`` say how often which attack.
 
-    An attack that the shares do not name is left out.
+    An attack that the shares do not name is left out. Each worker draws from a generator of its own.
 
     Raises:
         TrainingError: the folder holds no pair of an attack that the shares name.
@@ -94,7 +94,8 @@ class Bank(IterableDataset[Pair]):
             )
 
     def __iter__(self) -> Iterator[Pair]:
-        rng = np.random.default_rng(self.seed)
+        worker = get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         names, shares = zip(*self.recipe.attack_shares, strict=True)
         chances = np.array(shares) / sum(shares)
         while True:

@@ -45,9 +45,12 @@ MEASURES: Mapping[str, Callable[[FloatArray, FloatArray], float]] = {
 
 
 def measured(name: str, forged: Sequence[float], authentic: Sequence[float]) -> float:
-    """The measure ``name`` of the logits of forged and authentic inputs; NaN where one of them is no number."""
-    logits = (np.asarray(one, dtype=np.float32) for one in (forged, authentic))
-    both = [one if np.isfinite(one).all() else None for one in logits]
-    if both[0] is None or both[1] is None:
+    """The measure ``name`` of the logits of forged (P) and authentic (N) inputs; NaN where one of them is no number.
+
+    Raises:
+        UsageError: see `found`.
+    """
+    positives, negatives = (np.asarray(one, dtype=np.float32) for one in (forged, authentic))
+    if not (np.isfinite(positives).all() and np.isfinite(negatives).all()):
         return math.nan
-    return float(MEASURES[name](both[0], both[1]))
+    return float(MEASURES[name](positives, negatives))
