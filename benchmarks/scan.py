@@ -33,7 +33,7 @@ IN_MEMORY = 13
 def main() -> None:
     volume = phantom.chest((SLICES, 512, 512), (2.5, 0.7, 0.7), np.random.default_rng(1))
     card = detectors.packaged_cards()[0]
-    prepared = [channels(plane, card.input.clip_hu)[None] for plane in volume.voxels[:: SLICES // IN_MEMORY]]
+    prepared = [card.input.channels(plane)[None] for plane in volume.voxels[:: SLICES // IN_MEMORY]]
     with tempfile.TemporaryDirectory() as folder:
         phantom.write_dicom(volume, Path(folder) / "study")
         del volume

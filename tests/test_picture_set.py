@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from datasets import fakes
-from tamperscope import picture_set
+from tamperscope import picture_set, pictures
 from tamperscope.datasets import folders, images, splits, table
 from tamperscope.errors import InputError, UnreadableError, UnsupportedError, UsageError
 from tamperscope.picture_set import Alignment, Split
@@ -77,11 +77,11 @@ def test_matching_gives_every_picture_the_same_histogram(tmp_path):
 def test_matching_keeps_the_order_of_the_pixels():
     plane = np.arange(100, dtype=np.float32).reshape(10, 10)
     reference = np.linspace(10.0, 200.0, 100)
-    assert np.array_equal(picture_set.matched(plane, reference).ravel(), np.rint(reference))
+    assert np.array_equal(pictures.matched(plane, reference).ravel(), np.rint(reference))
     # Of equal pixels, those with the brighter neighbours become the brighter ones.
     flat = np.zeros((9, 9), dtype=np.float32)
     flat[:, 8] = 1.0
-    ranked = picture_set.matched(flat, np.arange(81.0))
+    ranked = pictures.matched(flat, np.arange(81.0))
     assert ranked[4, 7] > ranked[4, 5] > ranked[4, 1]
 
 

@@ -11,7 +11,7 @@ import pytest
 from tamperscope import weights
 from tamperscope.calibrate import Calibration, Tail
 from tamperscope.errors import WeightsError
-from tamperscope.preprocess import InputSpec
+from tamperscope.inputs import CtInput
 from tamperscope.weights import (
     Card,
     available_cores,
@@ -24,7 +24,7 @@ from tamperscope.weights import (
 )
 
 NETWORK = b"not really a network"
-SPEC = InputSpec("CT", "CHEST", (-1000.0, 400.0), (0.4, 1.1), (2.0, 70.0), (256, 1024), 0.03)
+SPEC = CtInput("CT", "CHEST", (-1000.0, 400.0), (0.4, 1.1), (0.4, 10.0), (2.0, 70.0), (0.3, 2.0), (256, 1024), 0.03)
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from tamperscope.datasets import ct_authentic, manifest
 from tamperscope.datasets.manifest import Entry
 from tamperscope.detectors import NoiseDetector, TraceDetector, places
 from tamperscope.evaluate.simulate import FAMILIAR, simulate
+from tamperscope.inputs import CtInput, ct
 from tamperscope.models import moment_net, trace_net
-from tamperscope.preprocess import InputSpec
 from tamperscope.records import JSON, Volume
 from tamperscope.train.crops import Recipe
 from tamperscope.train.export import to_onnx
@@ -43,12 +43,14 @@ FORGERIES = 12
 """Forgeries of each attack."""
 LONG_SERIES = 100
 """Slices of the series for which the share of missed forgeries is stated: a whole chest CT."""
-SPEC = InputSpec(
+SPEC = CtInput(
     modality="CT",
     body_part="CHEST",
     clip_hu=Recipe().clip_hu,
     spacing_mm=(0.45, 1.05),
+    slice_mm=(0.4, 10.0),
     noise_hu=(2.0, 70.0),
+    grain=(0.32, 2.0),
     matrix=(256, 1024),
     lung_share=0.03,
 )
@@ -162,7 +164,7 @@ def calibration(detector: TraceDetector | NoiseDetector, volumes: list[tuple[str
     """Tail of the authentic places, each patient counting alike; then the curve; then what is missed at each rate."""
     maps = []
     for patient, volume in volumes:
-        inside = places.body_of(volume)
+        inside = ct.body_of(volume)
         if inside.any():
             maps.append((patient, volume, inside, detector.maps(volume, inside)))
     scores = [(patient, places.place_scores(found, inside, volume)) for patient, volume, inside, found in maps]
@@ -172,8 +174,7 @@ def calibration(detector: TraceDetector | NoiseDetector, volumes: list[tuple[str
     weight = np.concatenate([np.full(values.size, 1.0 / counts[patient]) for patient, values in scores])
     tail = fit_tail(np.concatenate([values for _, values in scores]), weights=weight)
     authentic = [
-        float(tail.surprise(found[inside].max(), places.count_places(inside, volume)))
-        for _, volume, inside, found in maps
+        float(tail.surprise(found[inside].max(), ct.count_places(inside, volume))) for _, volume, inside, found in maps
     ]
     series = Counter(patient for patient, *_ in maps)
     dispersion = fit_dispersion(authentic, [1.0 / series[patient] for patient, *_ in maps])
@@ -195,9 +196,9 @@ def forged_scores(
 ) -> Iterator[tuple[float, float, float]]:
     """Of each simulated forgery: highest score, places of its short series, and places of one slice."""
     for one in simulate(volumes, FAMILIAR, FORGERIES, np.random.default_rng(7)):
-        inside = places.body_of(one.forged)
+        inside = ct.body_of(one.forged)
         if inside.any():
-            count = places.count_places(inside, one.forged)
+            count = ct.count_places(inside, one.forged)
             yield float(detector.maps(one.forged, inside)[inside].max()), count, count / one.forged.shape[0]
 
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from tamperscope.datasets import ct_authentic, leaks, manifest
 from tamperscope.models import moment_net, trace_net
-from tamperscope.train.bank import Bank
+from tamperscope.train.bank import Bank, Mined
 from tamperscope.train.crops import Crops, Recipe, sources
 from tamperscope.train.trace_loop import Schedule, fit
 from tamperscope.train.warm_start import warm_start
@@ -37,7 +37,13 @@ WARM_START_PAIRS = 32
 
 def main() -> None:
     options = arguments()
-    schedule = Schedule(steps=options.steps, rate=options.rate, pairs=options.pairs, hard=options.pairs // 4)
+    schedule = Schedule(
+        steps=options.steps,
+        rate=options.rate,
+        pairs=options.pairs,
+        hard=max(2, options.pairs // 4),
+        mined=options.pairs // 2 if options.mined is not None else 0,
+    )
     net = NETS[options.net](*([] if options.width is None else [options.width]))
     if options.bank is not None:
         learn_from_bank(options, net, schedule)
@@ -65,19 +71,26 @@ def main() -> None:
 
 def learn_from_bank(options: argparse.Namespace, net: nn.Module, schedule: Schedule) -> None:
     """Pairs of the bank, without those of the fold that is held out; judged on all of them."""
-    mix = json.loads((HERE / "mix.json").read_text(encoding="utf-8"))
+    mix = json.loads(options.mix.read_text(encoding="utf-8"))
     shares, held_out = mix["shares"], [] if options.fold is None else mix["folds"][options.fold]
     every = replace(Recipe(), attack_shares=tuple(shares.items()))
     taught = replace(every, attack_shares=tuple((k, v) for k, v in shares.items() if k not in held_out))
     judged = Bank(options.bank / "calibrate", every, 99).all()
-    fit(net, Bank(options.bank / "train", taught, schedule.seed), judged, schedule, options.run, say=print)
+    pairs = Bank(options.bank / "train", taught, schedule.seed, options.kernel_share)
+    mined = None if options.mined is None else Mined(options.mined)
+    if options.start is not None:
+        net.load_state_dict(load_file(options.start))
+    fit(net, pairs, judged, schedule, options.run, mined=mined, workers=0, say=print)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="needed without --bank")
     parser.add_argument("--bank", type=Path, help="pairs that bank.py has drawn")
+    parser.add_argument("--mix", type=Path, default=HERE / "mix.json", help="shares of attacks, and folds; with --bank")
     parser.add_argument("--fold", type=int, help="of mix.json: its attacks are not learned from; with --bank")
+    parser.add_argument("--mined", type=Path, help="authentic crops that mine.py has found; with --bank")
+    parser.add_argument("--kernel-share", type=float, default=0.0, help="pairs that get another kernel; with --bank")
     parser.add_argument("--net", choices=sorted(NETS), default="trace")
     parser.add_argument("--pairs", type=int, default=16, help="pairs a step")
     parser.add_argument("--run", type=Path, required=True)

@@ -21,9 +21,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from tamperscope import pictures, study
 from tamperscope.datasets import cases, images, join, leaks, splits, table
@@ -31,6 +29,7 @@ from tamperscope.datasets.manifest import Entry, Place, Tick, digest, digested, 
 from tamperscope.decode import decode
 from tamperscope.errors import InputError, UnreadableError, UnsupportedError, UsageError
 from tamperscope.pictures import Grey
+from tamperscope.preprocess import resized
 from tamperscope.records import JSON, FloatArray
 from tamperscope.report.files import save
 from tamperscope.writers import Mark
@@ -42,8 +41,6 @@ SCHEMA = "tamperscope/alignment/1"
 ORDER, TABLE = "alignment.json", "manifest.csv"
 LEAST_SIDE = 8
 WHITE = 255.0
-NEIGHBOURS = (3, 5, 9, 17)
-"""Sides of the means by which pixels of one value are ranked, see `matched`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +102,6 @@ def align(
     about: dict[str, JSON] = {"dataset": "aligned", **asdict(alignment), **asdict(sizes)}
     table.write(out / TABLE, made, out, about)
     return tuple(made)
-
-
-def matched(plane: FloatArray, reference: NDArray[np.float64]) -> Grey:
-    """A picture (H, W) with exactly the values of ``reference`` (H x W of them, rising), in the order of its own.
-
-    Coltuc, Bolon and Chassery, Exact Histogram Specification, IEEE Transactions on Image Processing 15, 2006: pixels
-    of one value are ranked by the means of growing neighbourhoods, so that flat areas are not torn into noise.
-    """
-    keys = [ndimage.uniform_filter(plane, width).ravel() for width in reversed(NEIGHBOURS)]
-    shown = np.empty(plane.size, dtype=np.uint8)
-    shown[np.lexsort((*keys, plane.ravel()))] = np.rint(np.clip(reference, 0.0, WHITE))
-    return shown.reshape(plane.shape)
 
 
 # --- what goes in ---
@@ -208,16 +193,8 @@ def _small(entry: Entry, alignment: Alignment, sizes: _Sizes) -> FloatArray:
             f"{entry.path} has {bits} bits, whose black and white nobody states",
             hint="choose a contrast: percentile, clahe or match",
         )
-    reduced = _resized(plane[_square(plane.shape)], sizes.detail)
-    return np.clip(_resized(reduced, sizes.side), 0.0, np.float32(WHITE))
-
-
-def _resized(plane: FloatArray, side: int) -> FloatArray:
-    """Lanczos, whose filter Pillow widens where a picture becomes smaller: nothing is aliased."""
-    if plane.shape == (side, side):
-        return plane
-    image = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
-    return np.asarray(image.resize((side, side), Image.Resampling.LANCZOS), dtype=np.float32)
+    least = resized(plane[_square(plane.shape)], (sizes.detail, sizes.detail))
+    return np.clip(resized(least, (sizes.side, sizes.side)), 0.0, np.float32(WHITE))
 
 
 def _contrast(
@@ -229,20 +206,12 @@ def _contrast(
         total = np.zeros(sizes.side**2)
         for entry in _each(authentic, "measuring the contrast", tick):
             total += np.sort(_small(entry, alignment, sizes), axis=None)
-        return partial(matched, reference=total / len(authentic))
+        return partial(pictures.matched, reference=total / len(authentic))
     return (lambda plane: pictures.clahe(_rounded(plane))) if alignment.contrast == "clahe" else _rounded
 
 
 def _rounded(plane: FloatArray) -> Grey:
     return np.asarray(np.rint(plane), dtype=np.uint8)
-
-
-def _compressed(shown: Grey, quality: int | None) -> Grey:
-    if quality is None:
-        return shown
-    stream = BytesIO()
-    Image.fromarray(shown).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream), dtype=np.uint8)
 
 
 # --- what comes out ---
@@ -270,7 +239,7 @@ def _made(entry: Entry, out: Path, alignment: Alignment, sizes: _Sizes, equal: C
     stem = hashlib.sha256(f"{cases.name_of(entry)} {entry.sha256}".encode()).hexdigest()[:16]
     path, mask = out / "pictures" / f"{stem}.png", out / "masks" / f"{stem}.png"
     if not path.is_file():
-        shown = _compressed(equal(_small(entry, alignment, sizes)), alignment.jpeg)
+        shown = pictures.compressed(equal(_small(entry, alignment, sizes)), alignment.jpeg)
         # One mark for both classes: what was changed says so, and the words tell nothing of the class.
         save(path, _png(shown, Mark("alignment", entry.sha256)))
     shape = _plane(entry)[0].shape

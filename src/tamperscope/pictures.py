@@ -6,6 +6,7 @@ below a grey level and between the pixels, so the detectors of this package do n
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from tamperscope.errors import UsageError
 from tamperscope.records import JSON, FloatArray, Volume
@@ -23,6 +25,8 @@ PERCENTILES = (0.5, 99.5)
 """Between which the values of anything but CT are spread."""
 TILES = 8
 """Contextual regions a side of CLAHE, as Zuiderveld proposes."""
+NEIGHBOURS = (3, 5, 9, 17)
+"""Sides of the means by which pixels of one value are ranked, see `matched`."""
 LIMIT = 2.0
 """Largest count of a grey level in a region, in multiples of the mean."""
 
@@ -142,3 +146,24 @@ def _between(length: int, step: int, tiles: int) -> tuple[NDArray[np.intp], NDAr
     at = np.clip((np.arange(length) + 0.5) / step - 0.5, 0.0, tiles - 1.0)
     first = np.floor(at).astype(np.intp)
     return first, np.minimum(first + 1, tiles - 1), at - first
+
+
+def matched(plane: FloatArray, reference: NDArray[np.float64]) -> Grey:
+    """A picture (H, W) with exactly the values of ``reference`` (H x W of them, rising), in the order of its own.
+
+    Coltuc, Bolon and Chassery, Exact Histogram Specification, IEEE Transactions on Image Processing 15, 2006: pixels
+    of one value are ranked by the means of growing neighbourhoods, so that flat areas are not torn into noise.
+    """
+    keys = [ndimage.uniform_filter(plane, width).ravel() for width in reversed(NEIGHBOURS)]
+    shown = np.empty(plane.size, dtype=np.uint8)
+    shown[np.lexsort((*keys, plane.ravel()))] = np.rint(np.clip(reference, 0.0, LEVELS - 1))
+    return shown.reshape(plane.shape)
+
+
+def compressed(shown: Grey, quality: int | None) -> Grey:
+    """What a JPEG file of this quality leaves of a picture (H, W); the picture itself for None."""
+    if quality is None:
+        return shown
+    stream = io.BytesIO()
+    Image.fromarray(shown).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream), dtype=np.uint8)

@@ -58,7 +58,7 @@ def scan(
         modality: What NIfTI files and pictures are, which do not say so themselves, for example "CT".
         limits: What one input may ask for.
         policy: Borders between the answers; 1 and 10 false alarms in 100 authentic series if None.
-        cards: The models to use, the deciding one first; those of the package if None.
+        cards: The models to use; the first that is made for a series' modality decides. Those of the package if None.
         threads: Threads of a network; all available cores if None.
         tick: Told of progress, if given.
 
@@ -167,14 +167,17 @@ class _Scanner:
         finding = f"slices left out because they cannot be decoded: {len(damaged)}"
         return replace(series, instances=tuple(sound), findings=(*series.findings, finding))
 
-    def _evidence(self, volume: Volume, card: Card, detector: Detector) -> Evidence:
-        """Calibrated; only the deciding detector keeps its heat map, which takes as much memory as the volume."""
-        found = detector.detect(volume)
-        return calibrated(found if card is self.cards[0] else replace(found, heatmap=None), card.calibration)
-
     def _judge(self, volume: Volume, tools: list[tuple[Card, Detector]], name: str) -> SeriesResult:
-        evidence = [self._evidence(volume, card, detector) for card, detector in tools]
-        deciding = self.cards[0].calibration if self.cards else None
+        """By the models for such pictures, the first of which decides; where there is none, all say why not.
+
+        Only the deciding detector keeps its heat map, which takes as much memory as the volume.
+        """
+        asked = [tool for tool in tools if tool[0].input.takes(volume.modality)] or tools
+        evidence: list[Evidence] = []
+        for card, detector in asked:
+            found = detector.detect(volume)
+            evidence.append(calibrated(replace(found, heatmap=None) if evidence else found, card.calibration))
+        deciding = asked[0][0].calibration if asked else None
         answer = verdict.decide(volume, evidence, deciding, self.policy)
         first = evidence[0] if evidence else Evidence("none", None)
         return SeriesResult(

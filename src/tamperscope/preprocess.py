@@ -1,133 +1,26 @@
-"""What a network may ask for: the input contract of a Card, and how a slice becomes the array that it sees.
-
-The grid is never changed: traces of tampering live in untouched pixels.
-"""
+"""How a slice becomes the array that a network sees: the picture, and two residuals of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy import ndimage
+from PIL import Image
 
-from tamperscope import anatomy
-from tamperscope.records import FloatArray, MaskArray, Volume
+from tamperscope.records import FloatArray
 
 CHANNELS = 3
 AIR_HU = -970.0
 """Pixels below belong to the air round the patient, where clipping hides the noise."""
 RESIDUAL_HU = 40.0
 """Scale of the absolute residual channel: a few times the noise of a standard chest CT."""
+LARGEST_RESIDUAL = 4.0
+"""Of both residual channels: what is larger is an edge."""
 SMALLEST_NOISE_HU = 0.5
-PROBED_SLICES = 9
-SOFT_TISSUE_HU = (-200.0, 200.0)
-"""From fat to enhanced blood."""
-COARSEST_STEP_HU = 2.0
-"""Between the values that occur: 1 in chest CT as scanners write it, 5 to 6 after a lung window of 8 bit."""
-LEAST_VALUES, PIXELS_A_VALUE = 8, 10.0
-"""With fewer values there are no steps to speak of; with fewer pixels, a value may be missing by chance."""
-LEAST_SOFT_TISSUE = 0.62
-"""Share of the dense body that is soft tissue: 0.67 and more in slices of chest CT, 0.60 at most in smoothed noise."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """The pictures that a set of weights was trained for. Outside of it there is no answer, whatever the score."""
-
-    modality: str
-    body_part: str
-    clip_hu: tuple[float, float]
-    """Values outside are clipped before the network sees them."""
-    spacing_mm: tuple[float, float]
-    """Smallest and largest pixel spacing in the slice plane."""
-    noise_hu: tuple[float, float]
-    """Smallest and largest noise of a slice, as `noise_level` measures it."""
-    matrix: tuple[int, int]
-    """Smallest and largest number of rows or columns."""
-    lung_share: float
-    """Least share of the body that must be lung in the best of the probed slices."""
-
-
-def refusals(spec: InputSpec, volume: Volume) -> tuple[str, ...]:
-    """Why ``volume`` is outside the contract, one plain sentence a reason; empty if it is inside.
-
-    Looks at up to nine slices spread over the volume.
-    """
-    if volume.modality != spec.modality:
-        unstated = "" if volume.format == "dicom" else f" (if it is {spec.modality}, say --modality {spec.modality})"
-        return (f"the model was trained on {spec.modality}, this is {volume.modality}{unstated}",)
-    return _grid_refusals(spec, volume) or _content_refusals(spec, volume)
-
-
-def _grid_refusals(spec: InputSpec, volume: Volume) -> tuple[str, ...]:
-    reasons = []
-    if volume.voxels.ndim != 3:
-        reasons.append("a colour picture is not a CT image")
-    _, rows, columns = volume.shape
-    least, most = spec.matrix
-    if not (least <= rows <= most and least <= columns <= most):
-        reasons.append(f"the matrix is {rows} x {columns}, the model was trained on {least} to {most} a side")
-    _, *plane = volume.spacing_mm
-    low, high = spec.spacing_mm
-    if volume.geometry == "none":
-        reasons.append("no pixel spacing is stated, so sizes are unknown")
-    elif not all(low <= spacing <= high for spacing in plane):
-        stated = " x ".join(f"{spacing:.2f}" for spacing in plane)
-        reasons.append(f"the pixel spacing is {stated} mm, the model was trained on {low:.2f} to {high:.2f} mm")
-    return tuple(reasons)
-
-
-def _content_refusals(spec: InputSpec, volume: Volume) -> tuple[str, ...]:
-    depth = volume.shape[0]
-    chosen = np.unique(np.linspace(0, depth - 1, min(depth, PROBED_SLICES)).round().astype(int))
-    planes = volume.voxels[chosen]
-    if planes.min() > -500.0:
-        return (
-            f"the smallest value is {planes.min():.0f} HU: there is no air, so this is no chest CT in Hounsfield units",
-        )
-    body = anatomy.body(planes)
-    if not body.any():
-        return ("no patient was found in the picture",)
-    reasons = []
-    shares = anatomy.lungs(planes).sum(axis=(1, 2)) / np.maximum(body.sum(axis=(1, 2)), 1)
-    if shares.max() < spec.lung_share:
-        reasons.append(
-            f"lung makes up {shares.max():.0%} of the body at most; the model was trained on chest slices with lung"
-        )
-    step = float(np.median([_step(plane) for plane in planes]))
-    if step > COARSEST_STEP_HU:
-        reasons.append(
-            f"the values come in steps of {step:.0f} HU: the picture has been through a window of few grey levels, as "
-            "exports have it; give the original file"
-        )
-    soft = _soft_tissue(planes, body)
-    if soft < LEAST_SOFT_TISSUE:
-        reasons.append(f"soft tissue makes up {soft:.0%} of what is dense: these are not the values of a chest")
-    noise = float(np.median([noise_level(plane) for plane in planes]))
-    low, high = spec.noise_hu
-    if not low <= noise <= high:
-        reasons.append(f"the noise is {noise:.1f} HU, the model was trained on {low:.1f} to {high:.1f} HU")
-    return tuple(reasons)
-
-
-def _step(plane: FloatArray) -> float:
-    """Distance of the values of the patient (H, W) to the next that occur, median over pixels; 0 if these are few."""
-    values, counts = np.unique(np.rint(plane[(plane > AIR_HU) & (plane < SOFT_TISSUE_HU[1])]), return_counts=True)
-    if values.size < LEAST_VALUES or counts.sum() < PIXELS_A_VALUE * values.size:
-        return 0.0
-    gaps = np.diff(values)
-    nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
-    order = np.argsort(nearest)
-    return float(nearest[order][np.searchsorted(counts[order].cumsum(), counts.sum() / 2)])
-
-
-def _soft_tissue(planes: FloatArray, body: MaskArray) -> float:
-    """Share of the dense body (D, H, W) between fat and blood, noise averaged out, in the best of the slices."""
-    step = anatomy.STEP
-    means = ndimage.uniform_filter(planes, (0, step, step))[:, ::step, ::step]
-    dense = body[:, ::step, ::step] & (means > anatomy.TISSUE_HU)
-    soft = dense & (means > SOFT_TISSUE_HU[0]) & (means < SOFT_TISSUE_HU[1])
-    return float((soft.sum(axis=(1, 2)) / np.maximum(dense.sum(axis=(1, 2)), 1)).max())
+SPREAD = (1.0, 99.0)
+"""Percentiles of a radiograph that become -1 and 1: its stored values mean nothing by themselves."""
+RESIDUAL_SHARE = 0.06
+"""Scale of a radiograph's absolute residual, as a share of half that range."""
+SMALLEST_NOISE_SHARE = 0.002
+"""Half a grey level of eight bits."""
 
 
 def high_pass(plane: FloatArray) -> FloatArray:
@@ -165,15 +58,54 @@ def channels(plane: FloatArray, clip_hu: tuple[float, float], noise: float | Non
     residual = high_pass(plane)
     noise = _spread(plane, residual) if noise is None else noise
     picture = (plane - low) * np.float32(2.0 / (high - low)) - 1.0
-    absolute = np.clip(residual * np.float32(1.0 / RESIDUAL_HU), -4.0, 4.0)
-    relative = np.clip(residual * np.float32(0.5 / noise), -4.0, 4.0)
+    absolute = np.clip(residual * np.float32(1.0 / RESIDUAL_HU), -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+    relative = np.clip(residual * np.float32(0.5 / noise), -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
     return np.stack([picture, absolute, relative])
 
 
-def upsample(coarse: FloatArray, stride: int, shape: tuple[int, int]) -> FloatArray:
+def picture_channels(plane: FloatArray) -> FloatArray:
+    """A radiograph (H, W) of any unit to what the network sees, float32 (3, H, W); the same meaning as `channels`."""
+    low, high = (float(value) for value in np.percentile(plane, SPREAD))
+    picture = (plane.astype(np.float32) - low) * np.float32(2.0 / max(high - low, 1e-6)) - 1.0
+    picture = np.clip(picture, -1.5, 1.5)
+    residual = high_pass(picture)
+    noise = max(1.4826 * float(np.median(np.abs(residual))), SMALLEST_NOISE_SHARE)
+    absolute = np.clip(residual * np.float32(1.0 / RESIDUAL_SHARE), -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+    relative = np.clip(residual * np.float32(0.5 / noise), -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+    return np.stack([picture, absolute, relative])
+
+
+def halved(plane: FloatArray) -> FloatArray:
+    """Means of 2 x 2 pixels of (H, W); an odd last row or column is left out."""
+    height, width = (max(size // 2, 1) for size in plane.shape)
+    even = plane[: 2 * height, : 2 * width]
+    return np.asarray(even.reshape(height, -1, width, min(2, plane.shape[1])).mean(axis=(1, 3)), dtype=np.float32)
+
+
+def reduced(plane: FloatArray, side: int) -> FloatArray:
+    """A picture (H, W) whose shorter side is larger than ``side`` brought down to it; others as they are."""
+    height, width = seen_shape((plane.shape[0], plane.shape[1]), side)
+    return resized(plane, (height, width))
+
+
+def seen_shape(shape: tuple[int, int], side: int) -> tuple[int, int]:
+    """Rows and columns that `reduced` leaves of (H, W)."""
+    shrink = min(1.0, side / min(shape))
+    return max(1, round(shape[0] * shrink)), max(1, round(shape[1] * shrink))
+
+
+def resized(plane: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """(H, W) to ``shape`` by Lanczos, whose filter Pillow widens where a picture shrinks: nothing is aliased."""
+    if plane.shape == shape:
+        return plane
+    grey = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
+    return np.asarray(grey.resize((shape[1], shape[0]), Image.Resampling.LANCZOS), dtype=np.float32)
+
+
+def upsample(coarse: FloatArray, stride: tuple[float, float], shape: tuple[int, int]) -> FloatArray:
     """Bilinear enlargement of a coarse map (h, w) to (H, W), each coarse value at the centre of its stride."""
-    rows = (np.arange(shape[0]) + 0.5) / stride - 0.5
-    columns = (np.arange(shape[1]) + 0.5) / stride - 0.5
+    rows = (np.arange(shape[0]) + 0.5) / stride[0] - 0.5
+    columns = (np.arange(shape[1]) + 0.5) / stride[1] - 0.5
     return _interpolate(_interpolate(coarse, rows, 0), columns, 1)
 
 

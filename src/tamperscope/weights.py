@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tamperscope import runtime
+from tamperscope import inputs, runtime
 from tamperscope.calibrate import Calibration, Tail
 from tamperscope.errors import WeightsError
-from tamperscope.preprocess import InputSpec
+from tamperscope.inputs import Input
 from tamperscope.records import JSON
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Card:
 
     name: str
     version: str
-    input: InputSpec
+    input: Input
     calibration: Calibration
     file: str | None
     """The ONNX file beside the Card; None for a detector without a network."""
@@ -56,16 +56,11 @@ class Card:
 
 def describe(card: Card) -> str:
     """The Card for people, as Markdown: what it is for, what it may judge, how often it errs, what was measured."""
-    spec = card.input
     facts = {
         "File": f"`{card.file}`" if card.file else "none: a classical detector",
         "SHA-256": f"`{card.sha256}`" + ("" if card.file else " (of the calibration)"),
         "Licence": card.licence,
-        "May judge": f"{spec.modality} of the {spec.body_part.lower()}, in the file's own pixels",
-        "Pixel spacing": f"{spec.spacing_mm[0]} to {spec.spacing_mm[1]} mm",
-        "Matrix": f"{spec.matrix[0]} to {spec.matrix[1]} a side",
-        "Noise of a slice": f"{spec.noise_hu[0]} to {spec.noise_hu[1]} HU",
-        "Lung": f"at least {spec.lung_share:.0%} of the body in the best slice",
+        **card.input.facts(),
         **{key.replace("_", " ").capitalize(): _sentence(value) for key, value in card.training.items()},
     }
     rates = "".join(f"| {rate:.1%} | {miss:.0%} |\n" for rate, miss in card.calibration.miss_rates)
@@ -117,11 +112,8 @@ def read_card(path: Path) -> Card:
         calibration = tree.pop("calibration")
         tail = Tail(**calibration.pop("tail"))
         misses = tuple((float(a), float(b)) for a, b in calibration.pop("miss_rates"))
-        spec: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in tree.pop("input").items()
-        }
         return Card(
-            input=InputSpec(**spec),
+            input=inputs.read(tree.pop("input")),
             calibration=Calibration(tail, **calibration, miss_rates=misses),
             folder=path.parent,
             **tree,

@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 
 from tamperscope import detectors, phantom
-from tamperscope.detectors import places
 from tamperscope.detectors.noise import NoiseDetector
+from tamperscope.inputs import ct
 
 CARD = next(card for card in detectors.packaged_cards() if card.file is None)
 PLACE = np.s_[1:2, 180:210, 110:140]
@@ -71,7 +71,7 @@ def test_a_shift_of_all_values_within_the_clip_changes_little(chest):
 
 def test_distances_are_never_negative_and_zero_where_nothing_can_be_compared(chest):
     detector = NoiseDetector(CARD)
-    inside = places.body_of(chest)
+    inside = ct.body_of(chest)
     maps = detector.maps(chest, inside)
     assert maps.shape == inside.shape
     assert maps.dtype == np.float32

@@ -9,6 +9,7 @@ from tamperscope import detectors, phantom
 from tamperscope.detectors import places
 from tamperscope.detectors.trace import TraceDetector
 from tamperscope.errors import WeightsError
+from tamperscope.inputs import ct
 
 CARD = next(card for card in detectors.packaged_cards() if card.file is not None)
 
@@ -22,7 +23,7 @@ def chest():
 @pytest.mark.parametrize("shape", [(301, 299), (296, 304), (289, 290)])
 def test_any_size_is_covered_by_the_map(chest, shape):
     part = replace(chest.slab(0, 1), voxels=chest.voxels[:1, 10 : 10 + shape[0], 12 : 12 + shape[1]])
-    inside = places.body_of(part)
+    inside = ct.body_of(part)
     detector = TraceDetector(CARD, threads=1)
     maps = detector.maps(part, inside)
     assert maps.shape == inside.shape == (1, -(-shape[0] // 4), -(-shape[1] // 4))

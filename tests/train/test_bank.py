@@ -9,11 +9,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra [train] is not installed")
 
 from safetensors import safe_open  # noqa: E402
+from safetensors.numpy import save_file  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
 from tamperscope.errors import TrainingError  # noqa: E402
 from tamperscope.train import bank  # noqa: E402
-from tamperscope.train.bank import Bank, fill  # noqa: E402
+from tamperscope.train.bank import Bank, Mined, fill  # noqa: E402
 from tamperscope.train.crops import Crops, Pair, Recipe  # noqa: E402
 
 
@@ -103,3 +104,54 @@ def test_all_of_it_once_as_it_was_drawn(folder):
 def test_an_attack_that_it_lacks_is_named(folder):
     with pytest.raises(TrainingError, match="holds no pair of poisson"):
         Bank(folder, shares(nodule=0.5, poisson=0.5), 1)
+
+
+@pytest.fixture
+def noisy(tmp_path, monkeypatch):
+    """A bank of pairs of 32 pixels: noise, and a forgery whose noise is doubled in one corner."""
+    monkeypatch.setattr(bank, "SHARD", 4)
+
+    class Noisy(Numbered):
+        def __iter__(self):
+            rng = np.random.default_rng(self.seed)
+            while True:
+                seen = rng.normal(0.0, 0.3, (3, 32, 32)).astype(np.float32)
+                louder, target = seen.copy(), np.zeros((32, 32), np.float32)
+                louder[:, :16, :16] *= 2.0
+                target[:16, :16] = 1.0
+                yield Pair(louder, seen, target, "splice", "P")
+
+    fill(Noisy(), tmp_path / "noisy", 4, workers=0)
+    return tmp_path / "noisy"
+
+
+def test_another_kernel_changes_both_twins_alike_and_keeps_the_noise_at_its_strength(noisy):
+    plain, other = (list(islice(Bank(noisy, shares(splice=1.0), 1, share), 24)) for share in (0.0, 1.0))
+    strengths = []
+    for pair in other:
+        assert np.median(np.abs(pair.pristine[2])) == pytest.approx(0.3 * 0.6745, rel=0.2)
+        quiet, loud = (np.abs(seen[1][pair.target > 0]).mean() for seen in (pair.pristine, pair.forged))
+        assert loud / quiet == pytest.approx(2.0, rel=0.1), "what tells them apart is kept"
+        strengths.append(float(np.abs(pair.pristine[1]).mean()))
+        assert np.abs(pair.forged[1:]).max() <= 4.0
+        assert np.abs(pair.forged[0]).max() <= 1.0
+    same = [float(np.abs(pair.pristine[1]).mean()) for pair in plain]
+    assert max(same) < 1.1 * min(same)
+    assert max(strengths) > 1.5 * min(strengths), "sharper and softer ones"
+
+
+def test_mined_crops_are_drawn_by_the_root_of_a_volume_and_turned(tmp_path):
+    for number, (patient, count) in enumerate((("A", 16), ("B", 4), ("B", 4))):
+        crops = np.full((count, 3, 4, 4), number, np.float16) + np.arange(4, dtype=np.float16) / 8
+        save_file({"authentic": crops}, tmp_path / f"{number}.safetensors", {"patient": json.dumps(patient)})
+    drawn = Mined(tmp_path).draw(600, np.random.default_rng(0))
+    assert drawn.shape == (600, 3, 4, 4)
+    assert drawn.dtype == np.float32
+    shares_of = [float((np.floor(drawn[:, 0, 0, 0]) == number).mean()) for number in range(3)]
+    assert shares_of == pytest.approx([4 / 6, 1 / 6, 1 / 6], abs=0.06)
+    assert len({crop.tobytes() for crop in drawn}) == 12, "four turns of each of three"
+
+
+def test_nothing_mined_is_said(tmp_path):
+    with pytest.raises(TrainingError, match="holds no crops"):
+        Mined(tmp_path)

@@ -54,6 +54,18 @@ def test_left_knees_are_mirrored_and_negatives_turned_round(root):
     assert (bar > rest + 0.5).all()
 
 
+def test_films_are_those_of_a_part_as_they_are_stored_but_for_negatives(root):
+    found = {part: knees.films(root, part) for part in ("train", "calibrate", "test")}
+    assert [len(films) for films in found.values()] == [12, 4, 4]
+    patients = [{film.patient for film in films} for films in found.values()]
+    assert not patients[0] & patients[1]
+    assert all(film.plane.shape == (224, 224) and film.plane.dtype == np.float32 for film in found["train"])
+    stored = [film(1, left=True), film(1)]
+    planes = [one.plane for one in sorted(found["train"], key=lambda one: one.patient) if one.patient == "9000001"]
+    for plane, one in zip(planes, stored, strict=True):
+        np.testing.assert_allclose(plane, one, atol=1.0)  # the negative is turned
+
+
 def test_pictures_of_other_patients_are_not_even_opened(root):
     before = knees.training(root)
     for path in root.glob("kl4/*.png"):

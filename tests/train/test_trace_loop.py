@@ -86,6 +86,32 @@ def test_it_goes_on_from_its_checkpoint(pairs, tmp_path):
     assert [line["step"] for line in records if "step" in line] == [2, 4, 6, 7]
 
 
+class Always:
+    """Instead of mined crops: the same one, which is remembered as it was drawn."""
+
+    def __init__(self, crop: np.ndarray) -> None:
+        self.crop, self.counts = crop, []
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        del rng
+        self.counts.append(count)
+        return np.repeat(self.crop[None], count, axis=0)
+
+
+def test_mined_crops_are_learned_as_authentic(pairs, tmp_path):
+    """What looks forged, a quiet square, and is mined: after it was learned, it scores lower than without."""
+    schedule = replace(SCHEDULE, steps=20, mined=2)
+    mined = Always(pairs[0].forged)
+    learned = [
+        fit(net(), Fixed(pairs), [], schedule, tmp_path / str(n), mined=one, workers=0)  # type: ignore[arg-type]
+        for n, one in enumerate((None, mined))
+    ]
+    assert mined.counts == [2] * 20
+    with torch.inference_mode():
+        without, taught = (one.eval()(torch.from_numpy(pairs[0].forged[None])).max() for one in learned)
+    assert taught < without
+
+
 def test_the_same_seed_gives_the_same_weights(pairs, tmp_path):
     runs = [fit(net(), Fixed(pairs), [], SCHEDULE, tmp_path / name, workers=0) for name in ("a", "b")]
     assert same(*runs)

@@ -17,6 +17,8 @@ from scipy import ndimage
 
 from tamperscope.anatomy import STEP
 from tamperscope.detectors import places
+from tamperscope.errors import WeightsError
+from tamperscope.inputs import CtInput
 from tamperscope.preprocess import high_pass
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 from tamperscope.weights import Card
@@ -47,11 +49,17 @@ class NoiseDetector:
     def maps(self, volume: Volume, inside: MaskArray) -> FloatArray:
         """Distances (D, ceil(H / 4), ceil(W / 4)), smoothed through the slices; 0 where nothing can be compared.
 
-        ``inside`` is the body on the same grid, from `places.body_of`.
+        ``inside`` is the body on the same grid, as the Card's contract finds it.
+
+        Raises:
+            WeightsError: the Card is not of CT.
         """
+        if not isinstance(self.card.input, CtInput):
+            raise WeightsError(f"the Card {self.name} is not of CT", hint="tissues are told by Hounsfield units alone")
+        clip_hu = self.card.input.clip_hu
         maps = np.zeros(inside.shape, dtype=np.float32)
         for k in np.flatnonzero(inside.any(axis=(1, 2))):
-            maps[k] = _distance(np.clip(volume.voxels[k], *self.card.input.clip_hu), inside[k])
+            maps[k] = _distance(np.clip(volume.voxels[k], *clip_hu), inside[k])
         return places.through_slices(maps, volume)
 
 

@@ -8,21 +8,15 @@ import numpy as np
 from scipy import ndimage
 
 from tamperscope import anatomy
-from tamperscope.preprocess import InputSpec, refusals, upsample
+from tamperscope.inputs import Input
+from tamperscope.inputs.ct import PLACE_MM
+from tamperscope.preprocess import upsample
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 
-PLACE_MM = 32.0
-"""Side of what counts as one place: the box that CT-GAN pastes."""
 DEPTH_SIGMA_MM = 2.0
 """Forgeries reach through slices, noise does not: the maps are smoothed along the slice axis by this much."""
 FLOOR = -30.0
 """Raw value outside the body, and of slices without one: as sure an "authentic" as a map can say."""
-
-
-def body_of(volume: Volume) -> MaskArray:
-    """The body on the coarse grid of ``anatomy.STEP`` pixels: (D, ceil(H / 4), ceil(W / 4))."""
-    mask = anatomy.body(volume.voxels)
-    return mask[:, :: anatomy.STEP, :: anatomy.STEP]
 
 
 def through_slices(coarse: FloatArray, volume: Volume) -> FloatArray:
@@ -34,20 +28,29 @@ def through_slices(coarse: FloatArray, volume: Volume) -> FloatArray:
     return smooth
 
 
-def detect(name: str, spec: InputSpec, volume: Volume, maps: Callable[[Volume, MaskArray], FloatArray]) -> Evidence:
+def detect(name: str, spec: Input, volume: Volume, maps: Callable[[Volume, MaskArray], FloatArray]) -> Evidence:
     """Evidence by the coarse ``maps`` of a volume and its body, or the reasons why ``spec`` does not allow any."""
-    reasons = refusals(spec, volume)
+    reasons = spec.refusals(volume)
     if reasons:
         return Evidence(name, None, reasons=reasons)
-    inside = body_of(volume)
-    return evidence(name, maps(volume, inside), inside, volume)
+    inside = spec.inside(volume)
+    _, *shape = volume.shape
+    strides = spec.strides((shape[0], shape[1]))
+    return evidence(name, maps(volume, inside), inside, volume, spec.places(inside, volume), strides)
 
 
-def evidence(name: str, coarse: FloatArray, inside: MaskArray, volume: Volume) -> Evidence:
+def evidence(
+    name: str,
+    coarse: FloatArray,
+    inside: MaskArray,
+    volume: Volume,
+    count: float,
+    strides: tuple[float, float] = (anatomy.STEP, anatomy.STEP),
+) -> Evidence:
     """Evidence from a coarse map (D, h, w) and the body on that grid: score, slice scores, map on the volume's grid.
 
-    The score is the highest value inside the body, and ``places`` the number of 32 mm squares that the body's slices
-    hold together.
+    The score is the highest value inside the body, which holds ``count`` places; ``strides`` are the pixels of the
+    volume that one value of the map stands for, down and across.
     """
     if not inside.any():
         return Evidence(name, None, reasons=("no patient was found in the picture",))
@@ -56,26 +59,21 @@ def evidence(name: str, coarse: FloatArray, inside: MaskArray, volume: Volume) -
     _, height, width = volume.shape
     heatmap = np.empty(volume.shape, dtype=np.float32)
     for k, plane in enumerate(held):
-        heatmap[k] = enlarged(plane, anatomy.STEP, (height, width))
+        heatmap[k] = enlarged(plane, strides, (height, width))
     scores = tuple(float(score) for score in slices)
-    return Evidence(name, max(scores), None, heatmap, scores, count_places(inside, volume))
+    return Evidence(name, max(scores), None, heatmap, scores, count)
 
 
-def enlarged(plane: FloatArray, stride: int, shape: tuple[int, int]) -> FloatArray:
+def enlarged(plane: FloatArray, strides: tuple[float, float], shape: tuple[int, int]) -> FloatArray:
     """A coarse map (h, w) on the grid (H, W): bilinear, but peaks keep their value, so that the score has a place."""
-    smooth = upsample(plane, stride, shape)
+    smooth = upsample(plane, strides, shape)
     peaks = plane == ndimage.maximum_filter(plane, 3, mode="nearest")
-    height, width = shape
-    cells = peaks.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
-    values = plane.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
-    return np.asarray(np.where(cells, values, smooth), dtype=np.float32)
-
-
-def count_places(inside: MaskArray, volume: Volume) -> float:
-    """Squares of 32 mm that the body (on the coarse grid) holds, added up over the slices; at least 1."""
-    _, down, across = volume.spacing_mm
-    area_mm2 = float(inside.sum()) * anatomy.STEP**2 * down * across
-    return max(area_mm2 / PLACE_MM**2, 1.0)
+    rows, columns = (
+        np.minimum((np.arange(size) / stride).astype(int), cells - 1)
+        for size, stride, cells in zip(shape, strides, plane.shape, strict=True)
+    )
+    here = np.ix_(rows, columns)
+    return np.asarray(np.where(peaks[here], plane[here], smooth), dtype=np.float32)
 
 
 def place_scores(coarse: FloatArray, inside: MaskArray, volume: Volume) -> FloatArray:

@@ -12,7 +12,6 @@ import numpy as np
 from tamperscope import anatomy, weights
 from tamperscope.detectors import places
 from tamperscope.errors import LimitError, WeightsError
-from tamperscope.preprocess import channels
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 from tamperscope.weights import Card
 
@@ -51,7 +50,7 @@ class TraceDetector:
     def maps(self, volume: Volume, inside: MaskArray) -> FloatArray:
         """Logits (D, ceil(H / 4), ceil(W / 4)), smoothed through the slices; the floor where a slice shows no patient.
 
-        ``inside`` is the body on the same grid, from `places.body_of`.
+        ``inside`` is the body on the same grid, as the Card's contract finds it.
         """
         if self._session is None:
             self._session = weights.session(self.card, self.threads)
@@ -81,8 +80,8 @@ class TraceDetector:
                 yield k, ready.result()
 
     def _prepare(self, plane: FloatArray) -> FloatArray:
-        seen = channels(plane, self.card.input.clip_hu)
-        missing = [-size % GRAIN for size in plane.shape]
+        seen = self.card.input.channels(plane)
+        missing = [-size % GRAIN for size in seen.shape[1:]]
         return np.pad(seen, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge") if any(missing) else seen
 
 

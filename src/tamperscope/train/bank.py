@@ -7,9 +7,9 @@ a run chooses which attacks it learns from without drawing again.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,18 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from scipy import fft
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from tamperscope.errors import TrainingError
+from tamperscope.preprocess import LARGEST_RESIDUAL
 from tamperscope.records import FloatArray
 from tamperscope.train.crops import Crops, Pair, Recipe
+from tamperscope.train.films import Films
 
 SHARD = 256
 """Pairs a file."""
+LARGEST_GAIN = (2.0, 4.0)
+HALF_PASS = (0.2, 0.6)
+"""Of the kernels between which a pair may change, in cycles per pixel; `kernel_change` has the model and its source."""
 
 
 def fill(
-    crops: Crops, folder: Path, pairs: int, workers: int = 2, tick: Callable[[int, int], None] = lambda _, __: None
+    crops: Crops | Films,
+    folder: Path,
+    pairs: int,
+    workers: int = 2,
+    tick: Callable[[int, int], None] = lambda _, __: None,
 ) -> None:
     """Draw pairs into ``folder`` until it holds ``pairs``, rounded up to whole files; goes on where it was broken off.
 
@@ -66,15 +76,17 @@ class _Shard:
 class Bank(IterableDataset[Pair]):
     """An endless stream of the `Pair` of a folder that `fill` wrote, in memory. ``shares`` say how often which attack.
 
-    An attack that the shares do not name is left out. Each worker draws from a generator of its own.
+    An attack that the shares do not name is left out. Each worker draws from a generator of its own. A share
+    ``kernel_share`` of the pairs gets another reconstruction kernel, both twins alike.
 
     Raises:
         TrainingError: the folder holds no pair of an attack that the shares name.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, seed: int) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, seed: int, kernel_share: float = 0.0) -> None:
         self.recipe = recipe
         self.seed = seed
+        self.kernel_share = kernel_share
         self.shards: list[_Shard] = []
         self.where: Mapping[str, list[tuple[int, int]]] = defaultdict(list)
         named = {name for name, share in recipe.attack_shares if share > 0}
@@ -101,7 +113,8 @@ class Bank(IterableDataset[Pair]):
         while True:
             name = str(rng.choice(names, p=chances))
             shard, row = self.where[name][int(rng.integers(len(self.where[name])))]
-            yield _turned(self.shards[shard], row, name, rng)
+            pair = _turned(self.shards[shard], row, name, rng)
+            yield _other_kernel(pair, rng) if rng.random() < self.kernel_share else pair
 
     def all(self) -> list[Pair]:
         """Every pair once, as it was drawn, to judge by."""
@@ -123,3 +136,57 @@ def _turned(shard: _Shard, row: int, name: str, rng: np.random.Generator) -> Pai
         return np.ascontiguousarray(turned[..., ::-1] if mirror else turned, dtype=np.float32)
 
     return Pair(turn(shard.forged[row]), turn(shard.pristine[row]), turn(shard.target[row]), name, shard.patients[row])
+
+
+def _other_kernel(pair: Pair, rng: np.random.Generator) -> Pair:
+    """Both twins through another kernel. All channels are linear in the picture; the third is held to its noise."""
+    old, new = rng.uniform(*HALF_PASS, size=2)
+    square = (np.arange(pair.target.shape[-1]) / (2.0 * pair.target.shape[-1])) ** 2
+    slope = np.log(2.0) * (old**-2.0 - new**-2.0)
+    limit = np.log(rng.uniform(*LARGEST_GAIN))
+    ratio = np.exp(np.clip(slope * (square[:, None] + square[None]), -np.inf, limit)).astype(np.float32)
+
+    def through(seen: FloatArray) -> FloatArray:
+        changed: FloatArray = fft.idctn(fft.dctn(seen, axes=(1, 2)) * ratio, axes=(1, 2))
+        return changed
+
+    forged, pristine = through(pair.forged), through(pair.pristine)
+    gain = max(float(np.median(np.abs(pristine[2])) / max(float(np.median(np.abs(pair.pristine[2]))), 1e-3)), 1e-3)
+    for seen in (forged, pristine):
+        seen[2] /= gain
+        seen[0] = np.clip(seen[0], -1.0, 1.0)
+        seen[1:] = np.clip(seen[1:], -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+    return replace(pair, forged=forged, pristine=pristine)
+
+
+class Mined:
+    """Authentic crops (3, H, W) of the files of a folder, in memory: one file a volume.
+
+    A volume is drawn from by the root of its size, over the number of its patient's volumes, so that neither the whole
+    volumes of few patients nor the single slices of many are all that is seen.
+
+    Raises:
+        TrainingError: the folder holds no file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.crops: list[NDArray[np.float16]] = []
+        patients: list[str] = []
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, "numpy") as file:
+                self.crops.append(file.get_tensor("authentic"))
+                patients.append(json.loads(file.metadata()["patient"]))
+        if not self.crops:
+            raise TrainingError(f"{folder} holds no crops", hint="mine them first")
+        count = Counter(patients)
+        sizes = np.array([len(crops) ** 0.5 for crops in self.crops])
+        weights = np.array([1.0 / count[patient] for patient in patients]) * sizes
+        self.weights = weights / weights.sum()
+
+    def draw(self, count: int, rng: np.random.Generator) -> FloatArray:
+        """(count, 3, H, W), turned anew."""
+        found = []
+        for file in rng.choice(len(self.crops), count, p=self.weights):
+            crop = self.crops[file][int(rng.integers(len(self.crops[file])))].astype(np.float32)
+            found.append(np.rot90(crop, int(rng.integers(4)), axes=(-2, -1)))
+        return np.stack(found)

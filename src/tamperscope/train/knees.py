@@ -17,6 +17,7 @@ from tamperscope.datasets import images, knee_severity, manifest
 from tamperscope.datasets.manifest import Entry, Part
 from tamperscope.errors import InputError
 from tamperscope.records import JSON, FloatArray
+from tamperscope.train.films import Film
 
 SIDE = 224
 WHITE = 255.0
@@ -116,11 +117,7 @@ def training(root: Path) -> Knees:
     found = knees(root)
     dealt = parts(found)
     chosen = [knee for knee in found if dealt[knee.entry.patient] == "train"]
-    pictures = np.stack([_picture(knee) for knee in chosen])
-    middle = pictures.mean(axis=0)
-    # A few films are stored as negatives; what looks like the opposite of the others is turned round.
-    likeness = ((pictures - pictures.mean(axis=(1, 2), keepdims=True)) * (middle - middle.mean())).sum(axis=(1, 2))
-    pictures[likeness < 0] *= -1.0
+    pictures = _positives(np.stack([_picture(knee) for knee in chosen]))
     facts: dict[str, JSON] = {
         "data": "Knee Osteoarthritis Severity Grading Dataset (Chen 2018, Mendeley Data 56rmx5bjcr), CC BY 4.0",
         "patients": len({knee.entry.patient for knee in chosen}),
@@ -130,6 +127,29 @@ def training(root: Path) -> Knees:
         "manifest_digest": manifest.digest(knee.entry for knee in chosen),
     }
     return Knees(pictures, np.array([knee.grade for knee in chosen], dtype=np.int64), facts)
+
+
+def films(root: Path, part: Part) -> list[Film]:
+    """The films of the patients of a part, as they are stored but for negatives, grey levels 0 to 255.
+
+    Raises:
+        InputError: a file cannot be read, has another size, or its name states no patient.
+    """
+    found = knees(root)
+    dealt = parts(found)
+    chosen = [knee for knee in found if dealt[knee.entry.patient] == part]
+    planes = _positives(np.stack([_picture(knee) for knee in chosen]))
+    as_stored = (plane[:, ::-1] if knee.left else plane for knee, plane in zip(chosen, planes, strict=True))
+    grey = (np.rint((plane + 1.0) * np.float32(0.5 * WHITE)) for plane in as_stored)
+    return [Film(knee.entry.patient, plane) for knee, plane in zip(chosen, grey, strict=True)]
+
+
+def _positives(pictures: FloatArray) -> FloatArray:
+    """Pictures (N, H, W), bone bright: the few that look like the opposite of the others are negatives, and turned."""
+    middle = pictures.mean(axis=0)
+    likeness = ((pictures - pictures.mean(axis=(1, 2), keepdims=True)) * (middle - middle.mean())).sum(axis=(1, 2))
+    pictures[likeness < 0] *= -1.0
+    return pictures
 
 
 def _picture(knee: Knee) -> FloatArray:

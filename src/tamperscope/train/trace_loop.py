@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from tamperscope.errors import WeightsError
 from tamperscope.evaluate.metrics import auroc
 from tamperscope.models.trace_net import STRIDE
-from tamperscope.train.bank import Bank
+from tamperscope.train.bank import Bank, Mined
 from tamperscope.train.crops import IGNORE, Crops, Pair
 from tamperscope.train.loss import strongest, trace_loss
 
@@ -46,6 +46,8 @@ class Schedule:
     hard: int = 4
     """Authentic crops a step that come again, with another turn: of those that scored highest in earlier steps."""
     hard_kept: int = 128
+    mined: int = 0
+    """Authentic crops a step from those that an earlier network found suspicious (`bank.Mined`)."""
     save_every: int = 200
     seed: int = 1
 
@@ -57,6 +59,7 @@ def fit(
     schedule: Schedule,
     run: Path,
     *,
+    mined: Mined | None = None,
     workers: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> nn.Module:
@@ -79,11 +82,16 @@ def fit(
     _log(run, {"settings": asdict(schedule), "recipe": asdict(crops.recipe), "device": str(device), "from": step})
     stream = _batches(crops, schedule, workers, step)
     hard = HardCrops(schedule.hard, schedule.hard_kept, torch.Generator().manual_seed(schedule.seed + step))
+    mining = np.random.default_rng([schedule.seed, step])
     started, losses = time.monotonic(), []
     while step < schedule.steps:
         for group in optimiser.param_groups:
             group["lr"] = _rate(schedule, step)
-        seen, target = hard.join(*next(stream))
+        seen, target = next(stream)
+        if mined is not None:
+            seen, target = with_authentic(seen, target, torch.from_numpy(mined.draw(schedule.mined, mining)))
+        authentic = slice(schedule.pairs, len(seen))
+        seen, target = hard.join(seen, target)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = net(seen.to(device, memory_format=torch.channels_last))
         loss = trace_loss(
@@ -93,7 +101,7 @@ def fit(
             picture=schedule.picture_weight,
             pointing=schedule.pointing_weight,
         )
-        hard.keep(seen, logits.detach().float().cpu(), slice(schedule.pairs, 2 * schedule.pairs))
+        hard.keep(seen, logits.detach().float().cpu(), authentic)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
@@ -126,12 +134,17 @@ class HardCrops:
         chosen = torch.randperm(len(self.crops), generator=self.random)[:count].tolist()
         quarters = torch.randint(4, (count,), generator=self.random).tolist()
         again = torch.stack([self.crops[n].rot90(k, (-2, -1)) for n, k in zip(chosen, quarters, strict=True)])
-        return torch.cat([seen, again]), torch.cat([target, torch.zeros_like(target[:count])])
+        return with_authentic(seen, target, again)
 
     def keep(self, seen: Tensor, logits: Tensor, authentic: slice) -> None:
         """Remember the half of ``share`` of the crops at ``authentic`` whose ``logits`` are highest."""
         highest = strongest(logits[authentic]).topk(min(self.share // 2, len(logits[authentic]))).indices
         self.crops.extend(seen[authentic][highest].clone())
+
+
+def with_authentic(seen: Tensor, target: Tensor, crops: Tensor) -> tuple[Tensor, Tensor]:
+    """The batch (N, C, H, W) with its targets (N, 1, h, w), and after it crops that hold nothing forged."""
+    return torch.cat([seen, crops]), torch.cat([target, target.new_zeros((len(crops), *target.shape[1:]))])
 
 
 def judge(net: nn.Module, pairs: Sequence[Pair]) -> dict[str, float]:

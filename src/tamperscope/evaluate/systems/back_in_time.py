@@ -16,12 +16,12 @@ import numpy as np
 from scipy import ndimage
 
 from tamperscope import anatomy, pictures
-from tamperscope.detectors.places import PLACE_MM
 from tamperscope.errors import WeightsError
 from tamperscope.evaluate.networks import Networks
 from tamperscope.evaluate.systems import native
 from tamperscope.evaluate.systems.native import Grid
 from tamperscope.evaluate.systems.system import Answer
+from tamperscope.inputs.ct import PLACE_MM
 from tamperscope.records import JSON, FloatArray, MaskArray, Volume
 
 NETWORK = "model.onnx"

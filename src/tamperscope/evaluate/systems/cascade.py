@@ -63,7 +63,7 @@ class Cascade:
             coarse = self.coarse(plane, volume.modality)
             seen = texture(coarse, self.levels)[None]
             found += one_each(self.networks.run(SLICES, {INPUT: seen}, OUTPUT), 1, SLICES)
-            heatmap[k] = places.enlarged(coarse, self.stride, plane.shape)
+            heatmap[k] = places.enlarged(coarse, (self.stride, self.stride), plane.shape)
         return Answer(tuple(found), heatmap)
 
     def coarse(self, plane: FloatArray, modality: str) -> FloatArray:

@@ -14,6 +14,7 @@ import numpy as np
 from tamperscope import anatomy
 from tamperscope.detectors import places
 from tamperscope.evaluate.systems.system import Answer
+from tamperscope.inputs.ct import count_places
 from tamperscope.pictures import PERCENTILES
 from tamperscope.records import FloatArray, MaskArray, Volume
 
@@ -99,7 +100,7 @@ def answer(coarse: FloatArray, judged: MaskArray, volume: Volume, score: float |
     The score of a slice is its highest value there, that of the volume the highest of all unless ``score`` is given.
     The heat map is enlarged as those of the detectors are: peaks keep their value, and the rest is `places.FLOOR`.
     """
-    found = places.evidence("map", coarse, judged, volume)
+    found = places.evidence("map", coarse, judged, volume, count_places(judged, volume))
     return Answer(found.slice_scores, found.heatmap, score)
 
 

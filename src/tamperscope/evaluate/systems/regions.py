@@ -51,7 +51,7 @@ class Regions:
         for k, plane in enumerate(pictures.planes(volume)):
             coarse = self.coarse(plane, volume.modality)
             found.append(float(coarse.max()))
-            heatmap[k] = places.enlarged(coarse, self.side // 2, plane.shape)
+            heatmap[k] = places.enlarged(coarse, (self.side // 2, self.side // 2), plane.shape)
         return Answer(tuple(found), heatmap)
 
     def coarse(self, plane: FloatArray, modality: str) -> FloatArray:
