@@ -13,24 +13,29 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from tamperscope import detectors, weights
+from tamperscope import attacks, detectors, weights
 from tamperscope.calibrate import calibrated
 from tamperscope.datasets import ct_authentic, ct_gan, manifest
+from tamperscope.datasets.cases import Case
 from tamperscope.detectors import Detector, places
 from tamperscope.evaluate.localisation import Placed, judge, summary
 from tamperscope.evaluate.metrics import auroc, wilson_interval
+from tamperscope.evaluate.reslice import thickened
 from tamperscope.evaluate.simulate import FAMILIAR, simulate
 from tamperscope.records import JSON, Evidence, Volume
 from tamperscope.verdict import Policy, decide
 from tamperscope.weights import Card
 
 HERE = Path(__file__).parent
+CHANGES = ("kernel-change-sharpen", "kernel-change-soften", "denoise", "add-noise", "resample-whole")
+CHANGED_SLICES = 40
 FORGERIES = 10
 """Simulated forgeries of each attack on the test patients."""
 
@@ -71,6 +76,7 @@ def measure(card: Card, detector: Detector, ct_gan_root: Path, authentic: list[t
             **verdicts(card, [(f"CT-GAN, {label.kind}", volume, raw) for label, volume, raw in tampered]),
             **verdicts(card, [(kind_of(volume), volume, raw) for volume, raw in clean]),
         },
+        "false_alarms_by_scanner": by_scanner(card, detector, authentic),
         "slice_auroc": against_authentic(tampered, [raw for _, raw in clean]),
         "simulated_forgeries": simulated(card, detector, authentic),
     }
@@ -115,6 +121,43 @@ def verdicts(card: Card, judged: list[tuple[str, Volume, Evidence]]) -> dict[str
         print(f"{group}: {len(labels)} series: {shares}; suspicious {low:.2f} to {high:.2f} (95 % interval)")
         table[group] = {"series": len(labels), **counts, "low": round(low, 4), "high": round(high, 4)}
     return table
+
+
+def by_scanner(card: Card, detector: Detector, authentic: list[tuple[str, Volume]]) -> dict[str, JSON]:
+    """What is said of authentic test series, as they are and after benign changes, scanner by scanner.
+
+    A long series is judged by its middle slices, so that one patient is not all that the table shows.
+    """
+    said: dict[str, Counter[str]] = defaultdict(Counter)
+    for _, volume in authentic:
+        middle = max((volume.shape[0] - CHANGED_SLICES) // 2, 0)
+        part = volume.slab(middle, min(middle + CHANGED_SLICES, volume.shape[0]))
+        maker, model = (str(volume.header.get(key) or "unknown") for key in ("manufacturer", "model"))
+        scanner = f"{maker.split()[0].title()} {model}, kernel {volume.header.get('kernel') or 'unknown'}"
+        for change, changed in versions(part):
+            found = calibrated(detector.detect(changed), card.calibration)
+            label = "refused" if found.score is None else decide(changed, [found], card.calibration, Policy()).label
+            for group in (scanner, change):
+                said[group][label] += 1
+    labels = ("suspicious", "inconclusive", "no_evidence", "refused")
+    table: dict[str, JSON] = {}
+    print(f"authentic series by scanner and by change | series | {' | '.join(labels)}")
+    for group, counts in sorted(said.items()):
+        table[group] = {"series": counts.total(), **{label: counts[label] for label in labels}}
+        print(f"{group} | {counts.total()} | {' | '.join(str(counts[label]) for label in labels)}")
+    return table
+
+
+def versions(volume: Volume) -> Iterator[tuple[str, Volume]]:
+    """An authentic series as it is, under other kernels and doses, and with other slices."""
+    rng = np.random.default_rng(17)
+    yield "as it is", volume
+    for name in CHANGES:
+        change = attacks.benign()[name]
+        yield name, change.apply(volume, change.sample(volume, rng)).volume
+    if volume.shape[0] > 1:
+        case = Case("", "", False, volume, None, (), {})
+        yield "pairs of slices averaged", thickened(case).volume
 
 
 def against_authentic(tampered: list[tuple[ct_gan.Label, Volume, Evidence]], clean: list[Evidence]) -> JSON:

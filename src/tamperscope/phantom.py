@@ -1,4 +1,4 @@
-"""Synthetic studies: a CT phantom of the chest, a radiograph, and the writer that makes DICOM of a CT volume.
+"""Synthetic studies: a CT phantom of the chest, two radiographs, and the writer that makes DICOM of a CT volume.
 
 Tests, documents and the demo use them, so that no patient's data is ever needed. The anatomy is analytic (ellipses
 with smooth edges) plus two random trees, the pulmonary vessels and the airways; the noise has the spectrum of
@@ -116,6 +116,41 @@ def radiograph(
     image += rng.standard_normal(shape, dtype=np.float32) * np.sqrt(np.clip(image, 1, None)) * 0.8
     voxels = np.clip(np.rint(image), 0, 4095).astype(np.float32)[None]
     return _volume(voxels, spacing, "DX", {"body_part": "CHEST", "manufacturer": "tamperscope"}, bits=12)
+
+
+def knee(
+    shape: tuple[int, int] = (448, 448), rng: np.random.Generator | None = None, *, spacing_mm: float = 0.3
+) -> Volume:
+    """A frontal radiograph of a knee of simple shapes: condyles, joint space, plateau and soft tissue, with grain.
+
+    Args:
+        shape: (H, W).
+        rng: Draws the shapes and the noise; without one, always the same.
+        spacing_mm: Distance of pixels.
+
+    Returns:
+        A DX Volume (1, H, W) of 12-bit stored values, bright where the body is dense.
+
+    Raises:
+        UsageError: a side of ``shape`` or ``spacing_mm`` is not positive.
+    """
+    sides, spacing = (1, *shape), (1.0, spacing_mm, spacing_mm)
+    _check(sides, spacing)
+    rng = np.random.default_rng(0) if rng is None else rng
+    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
+    x, y = x[None, :], y[:, None]
+    size, edge = rng.uniform(0.95, 1.05, 4), 2 / min(shape) + 0.03
+    tissue = _soft(np.abs(x) - 0.82 * size[0] + 0 * y, edge)
+    femur = _soft(np.maximum(np.abs(x) - 0.62 * size[1], y + 0.12 + 0.1 * np.cos(2 * np.pi * x)), edge)
+    notch = _soft(_ellipse(x, y, 0.0, -0.1, 0.17, 0.16 * size[2]), edge)
+    plateau = np.maximum(np.abs(x) - 0.62 * size[1] - 0.1 * np.clip(0.3 - y, 0, 1), 0.08 - y - 0.1 * np.exp(-80 * x**2))
+    tibia = _soft(plateau, edge) * (0.75 + 0.25 * np.exp(-8 * np.clip(y - 0.1, 0, 2)))
+    image: FloatArray = 500 + 700 * tissue + 1500 * np.maximum(femur * (1 - 0.75 * notch), tibia)
+    grain = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), min(shape) / 150)
+    image += (femur + tibia) * grain * np.float32(120 / max(float(grain.std()), 1e-6))
+    image += rng.standard_normal(shape, dtype=np.float32) * np.sqrt(np.clip(image, 1, None)) * 0.6
+    voxels = np.clip(np.rint(image), 0, 4095).astype(np.float32)[None]
+    return _volume(voxels, spacing, "DX", {"body_part": "KNEE", "manufacturer": "tamperscope"}, bits=12)
 
 
 def _check(shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> None:

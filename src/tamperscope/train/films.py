@@ -19,7 +19,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from tamperscope import anatomy, attacks, pictures
 from tamperscope.errors import AttackError
 from tamperscope.preprocess import picture_channels, resized
-from tamperscope.records import FloatArray, MaskArray, Volume
+from tamperscope.records import FloatArray, MaskArray, Volume, voxel_digest
 from tamperscope.train.crops import IGNORE, Pair, Recipe
 
 CROP = 112
@@ -156,7 +156,8 @@ class Films(IterableDataset[Pair]):
 
 def as_volume(plane: FloatArray) -> Volume:
     """A picture (H, W) of eight bits that states nothing else."""
-    return Volume(plane[None].astype(np.float32), np.eye(4), "DX", "picture", "none", 8)
+    voxels = plane[None].astype(np.float32)
+    return Volume(voxels, np.eye(4), "DX", "picture", "none", 8, digest=voxel_digest(voxels))
 
 
 def _place(volume: Volume, rng: np.random.Generator) -> tuple[int, int, int]:
