@@ -218,7 +218,7 @@ def test_doctor_finds_this_installation_whole():
     assert result.exit_code == 0
     assert "FAIL" not in result.stdout
     assert all(line.startswith("ok  ") for line in result.stdout.splitlines())
-    assert "ct-trace" in result.stdout
+    assert "ct-fast" in result.stdout
 
 
 def test_doctor_exits_1_where_something_is_wrong(monkeypatch):

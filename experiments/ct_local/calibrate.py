@@ -1,11 +1,12 @@
-"""Export the trained network and calibrate every CT detector on the held-out authentic patients.
+"""Export the trained networks and calibrate every CT detector on the held-out authentic patients.
 
-    python experiments/ct_local/calibrate.py --data DIR --run runs/ct-local
-    python experiments/ct_local/calibrate.py --data DIR --run runs/ct-moment --net moment --name ct-moment --cards CARDS
+    calibrate.py --data DIR --run runs/ct-moment --net moment --name ct-fast
+    calibrate.py --data DIR --run runs/ct-local --net trace --name ct-trace --cards runs/cards
+    calibrate.py --data DIR --name ct-accurate --unite runs/cards/ct-trace.json src/tamperscope/cards/ct-fast.json
 
 Writes NAME.onnx and NAME.json of the network into --cards (the package's own by default), and there alone those of the
-classical noise detector too. Without --run, the network that lies there is calibrated again. Patients of the part
-"calibrate" only; forgeries are simulated on them.
+classical noise detector too. With --unite, the network is the mean of those of two Cards. Without --run and --unite,
+the network that lies there is calibrated again. Patients of the part "calibrate" only; forgeries are simulated on them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from safetensors.torch import load_file
 from torch import nn
 
@@ -33,7 +35,7 @@ from tamperscope.inputs import CtInput, ct
 from tamperscope.models import moment_net, trace_net
 from tamperscope.records import JSON, Volume
 from tamperscope.train.crops import Recipe
-from tamperscope.train.export import to_onnx
+from tamperscope.train.export import eighth, to_onnx, united
 from tamperscope.weights import Card
 
 HERE = Path(__file__).parent
@@ -58,8 +60,8 @@ SPEC = CtInput(
 
 NETS: dict[str, Callable[..., nn.Module]] = {"trace": trace_net, "moment": moment_net}
 CAVEAT = (
-    "the real CT-GAN slices were looked at between the legs and helped to choose which weights ship (the mean of those "
-    "after the eighth and the ninth leg), so the figures on them are optimistic for other forgeries"
+    "the real CT-GAN slices were looked at while networks were trained (experiments/LOG.md counts the looks), so the "
+    "figures on them are optimistic for other forgeries"
 )
 COMMANDS = {
     "trace": "python experiments/ct_local/train.py --data DIR --run runs/ct-local",
@@ -67,7 +69,7 @@ COMMANDS = {
     "--run runs/ct-moment",
 }
 NOISE_TRAINING: dict[str, JSON] = {
-    "method": "none: Mahdian and Saic 2009, Gallagher 2005; calibrated on the patients that calibrate ct-trace",
+    "method": "none: Mahdian and Saic 2009, Gallagher 2005; calibrated on the patients that calibrate the networks",
 }
 
 
@@ -78,7 +80,9 @@ def main() -> None:
     trained_on = [entry for entry in entries if parts[entry.patient] == "train"]
     held_out = list(ct_authentic.volumes([entry for entry in entries if parts[entry.patient] == "calibrate"]))
     options.cards.mkdir(parents=True, exist_ok=True)
-    if options.run is None:
+    if options.unite:
+        card = united_card(options)
+    elif options.run is None:
         card = weights.read_card(options.cards / f"{options.name}.json")
     else:
         card = exported(options, trained_on, [patient for patient, _ in held_out])
@@ -126,7 +130,7 @@ def exported(options: argparse.Namespace, trained_on: list[Entry], calibrated_on
             for line in record
             if "settings" in line
         ],
-        **({"caveat": CAVEAT} if options.name == "ct-trace" else {}),
+        "caveat": CAVEAT,
         "missed_forgeries": f"the share is stated for a series of {LONG_SERIES} slices",
         "command": COMMANDS[options.net],
     }
@@ -145,6 +149,32 @@ def exported(options: argparse.Namespace, trained_on: list[Entry], calibrated_on
         results={},
         intended_use="Find locally altered places in chest CT of lung at native resolution. Research use only.",
         licence="Apache-2.0 (weights); training images CC BY 3.0 and CC BY 4.0",
+        folder=options.cards,
+    )
+
+
+def united_card(options: argparse.Namespace) -> Card:
+    """The mean of the networks of two Cards, the weights of the larger one in eight bits."""
+    members = [weights.read_card(path) for path in options.unite]
+    models = [onnx.load(card.folder / str(card.file)) for card in members]
+    largest = max(range(len(models)), key=lambda n: models[n].ByteSize())
+    models[largest] = eighth(models[largest])
+    file = options.cards / f"{options.name}.onnx"
+    onnx.save(united(models), file)
+    training: dict[str, JSON] = {
+        "method": f"mean of the logits of {' and '.join(card.name for card in members)}",
+        "patients": [*members[-1].training["patients"]],  # type: ignore[misc]
+        "calibrated_on": [*members[-1].training["calibrated_on"]],  # type: ignore[misc]
+        **{f"training of {card.name}": dict(card.training) for card in members},
+    }
+    return replace(
+        members[-1],
+        name=options.name,
+        file=file.name,
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        training=training,
+        calibration=UNCALIBRATED,
+        results={},
         folder=options.cards,
     )
 
@@ -211,8 +241,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="left out, the network that lies in --cards is calibrated again")
+    parser.add_argument("--unite", type=Path, nargs=2, help="Cards whose networks are judged by together")
     parser.add_argument("--cards", type=Path, default=weights.PACKAGED)
-    parser.add_argument("--name", default="ct-trace", help="of the Card")
+    parser.add_argument("--name", default="ct-fast", help="of the Card")
     parser.add_argument("--net", choices=sorted(NETS), default="trace")
     parser.add_argument("--width", type=int, help="the published one unless given")
     return parser.parse_args()

@@ -2,7 +2,7 @@
 
     python experiments/knee_local/calibrate.py --data DIR --run runs/knee-moment
 
-Writes knee-moment.onnx and its Card into --cards (the package's own by default). Patients of the part "calibrate" only:
+Writes knee.onnx and its Card into --cards (the package's own by default). Patients of the part "calibrate" only:
 each film as it is and after a `films.Handling`, and forgeries of them.
 """
 
@@ -39,8 +39,8 @@ RATES = (0.1, 0.05, 0.02, 0.01, 0.005)
 TAIL = 0.2
 """Share of the authentic pictures that the tail is fitted to: there are hundreds, not the thousands of places of CT."""
 FORGERIES = 240
-MARGIN = 0.1
-"""By which a picture may be less like the mean film than the least alike training film."""
+UNLIKE = 0.005
+"""Share of the training films that may be refused because they hardly look like a knee."""
 SEED = 8
 
 
@@ -58,7 +58,7 @@ def contract(taught: list[Film]) -> RadiographInput:
     mean = seen.mean(axis=0)
     mirrored = seen.reshape(-1, GLANCE, GLANCE)[:, :, ::-1].reshape(len(seen), -1)
     likeness = np.max([[np.corrcoef(one, mean)[0, 1] for one in way] for way in (seen, mirrored)], axis=0)
-    least = round(float(likeness.min()) - MARGIN, 2)
+    least = round(float(np.quantile(likeness, UNLIKE)), 2)
     print(f"likeness of the training films: {likeness.min():.2f} to {likeness.max():.2f}; at least {least} is asked")
     glance = tuple(round(float(value), 3) for value in mean)
     return RadiographInput("DX", "KNEE", SIDES[1] - 1, SIDES[0] - 16, 1.6, glance, least)
@@ -86,10 +86,10 @@ def exported(options: argparse.Namespace, contract: RadiographInput, training: d
     net = moment_net(*([] if options.width is None else [options.width]))
     net.load_state_dict(load_file(options.run / "average.safetensors"))
     options.cards.mkdir(parents=True, exist_ok=True)
-    file = options.cards / "knee-moment.onnx"
+    file = options.cards / "knee.onnx"
     print(f"largest difference between torch and ONNX Runtime: {to_onnx(net, file):.2g}")
     return Card(
-        name="knee-moment",
+        name="knee",
         version="1",
         input=contract,
         calibration=UNCALIBRATED,

@@ -58,7 +58,8 @@ def scan(
         modality: What NIfTI files and pictures are, which do not say so themselves, for example "CT".
         limits: What one input may ask for.
         policy: Borders between the answers; 1 and 10 false alarms in 100 authentic series if None.
-        cards: The models to use; the first that is made for a series' modality decides. Those of the package if None.
+        cards: The models to use; the first that is made for a series' modality decides. Those of
+            `detectors.default_cards` if None.
         threads: Threads of a network; all available cores if None.
         tick: Told of progress, if given.
 
@@ -70,7 +71,7 @@ def scan(
         WeightsError: a model is missing or not the one that its Card promises.
     """
     scanner = _Scanner(
-        tuple(cards) if cards is not None else detectors.packaged_cards(),
+        tuple(cards) if cards is not None else detectors.default_cards(),
         policy or Policy(),
         limits,
         modality,

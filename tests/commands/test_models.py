@@ -33,9 +33,9 @@ def trained(tmp_path):
 def test_the_packaged_ones_are_listed_and_shown():
     done = run("list")
     assert done.exit_code == 0, done.output
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ct-noise", "ct-trace"]
-    shown = run("show", "ct-trace")
-    assert shown.stdout.startswith("# ct-trace, version")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ct-accurate", "ct-fast", "ct-noise", "knee"]
+    shown = run("show", "ct-fast")
+    assert shown.stdout.startswith("# ct-fast, version")
 
 
 def test_a_training_is_imported_listed_and_shown(trained):
@@ -55,5 +55,5 @@ def test_a_training_is_imported_listed_and_shown(trained):
 def test_what_is_no_model_is_named():
     done = run("show", "nothing")
     assert done.exit_code == 2
-    assert "no model is called nothing (there are ct-noise, ct-trace)" in done.stderr
+    assert "no model is called nothing (there are ct-accurate, ct-fast, ct-noise, knee)" in done.stderr
     assert run("import", "nowhere").exit_code == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tamperscope import detectors, phantom
-from tamperscope.detectors import places
+from tamperscope.detectors import places, trace
 from tamperscope.detectors.trace import TraceDetector
 from tamperscope.errors import WeightsError
 from tamperscope.inputs import ct
@@ -28,9 +28,22 @@ def test_any_size_is_covered_by_the_map(chest, shape):
     maps = detector.maps(part, inside)
     assert maps.shape == inside.shape == (1, -(-shape[0] // 4), -(-shape[1] // 4))
     assert np.isfinite(maps).all()
-    assert (maps != places.FLOOR).all(), "the last rows and columns are judged too"
+    assert (maps[inside] != places.FLOOR).all(), "the last rows and columns are judged too"
     evidence = detector.detect(part)
     assert evidence.heatmap.shape == (1, *shape)
+
+
+def test_what_lies_beside_the_patient_is_not_looked_at(chest, monkeypatch):
+    sizes = []
+    run = trace._run
+    monkeypatch.setattr(trace, "_run", lambda session, seen: sizes.append(seen.shape[1:]) or run(session, seen))
+    air = np.pad(chest.voxels[:1], ((0, 0), (0, 0), (64, 128)), constant_values=-1000.0)
+    wide = replace(chest.slab(0, 1), voxels=air)
+    detector = TraceDetector(CARD, threads=1)
+    alone, beside = (detector.detect(volume) for volume in (chest.slab(0, 1), wide))
+    assert sizes[1][1] < wide.shape[2] - 100
+    assert beside.score == pytest.approx(alone.score, abs=0.5), "the box may lie otherwise by some pixels"
+    assert (beside.heatmap[..., :40] == places.FLOOR).all()
 
 
 def test_slices_without_a_patient_are_not_looked_at(chest):
@@ -63,7 +76,7 @@ def test_it_bears_the_name_of_its_card():
 
 
 def test_a_network_that_answers_with_another_shape_is_no_traceback(chest, monkeypatch):
-    card = next(card for card in detectors.packaged_cards() if card.name == "ct-trace")
+    card = next(card for card in detectors.packaged_cards() if card.name == "ct-fast")
     monkeypatch.setattr("tamperscope.detectors.trace._run", lambda _session, seen: seen[None, :1])
     with pytest.raises(WeightsError, match="answers with the shape"):
         TraceDetector(card, threads=1).detect(chest)

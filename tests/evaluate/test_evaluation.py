@@ -76,7 +76,7 @@ def test_a_run_that_was_killed_goes_on_and_judges_nothing_twice(done, monkeypatc
 def test_the_answers_of_another_model_are_not_mixed_in(done):
     asked, *_ = done
     with pytest.raises(UsageError, match="another model"):
-        evaluation.evaluate(replace(asked, model="ct-trace"))
+        evaluation.evaluate(replace(asked, model="ct-fast"))
 
 
 def test_what_cannot_be_read_is_told_and_the_others_are_judged(data, tmp_path):

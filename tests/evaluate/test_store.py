@@ -44,7 +44,7 @@ def test_an_imported_model_is_found_by_its_name(run, home, tmp_path):
     tested, sha256 = evaluation.chosen(asked)
     assert tested.name == "mean"
     assert len(sha256) == 64
-    with pytest.raises(UsageError, match=r"no model is called other .*ct-trace, mean; or"):
+    with pytest.raises(UsageError, match=r"no model is called other .*ct-fast, mean; or"):
         evaluation.chosen(evaluation.Asked("other", tmp_path, tmp_path))
 
 
@@ -59,7 +59,7 @@ def test_a_taken_name_is_refused_unless_forced(run, home):
     assert sorted(path.name for path in home.iterdir()) == ["mean", "mean-2"]
 
 
-@pytest.mark.parametrize("name", ["../mean", "a/b", ".hidden", "", "ct-trace", "a b"])
+@pytest.mark.parametrize("name", ["../mean", "a/b", ".hidden", "", "ct-fast", "a b"])
 def test_what_can_be_no_name_is_refused(run, home, name):
     say(run, best={})
     tree = json.loads((run / MODEL).read_text())

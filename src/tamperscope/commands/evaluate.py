@@ -21,7 +21,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.html, .json and every answer.")],
     model: Annotated[
         str, typer.Option(help="Name of a packaged or imported model, the JSON of a Card, or the folder of a training.")
-    ] = "ct-trace",
+    ] = "ct-fast",
     part: Annotated[str | None, typer.Option(help="Part of the split to judge: test, say.")] = None,
     false_alarms: Annotated[
         float, typer.Option(min=1e-4, max=0.1, help="False alarms per authentic series to accept.")

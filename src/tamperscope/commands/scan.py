@@ -32,6 +32,9 @@ def scan(
         float, typer.Option(min=1e-4, max=0.1, help="False alarms per authentic series to accept.")
     ] = 0.01,
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Largest series, in samples.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Judge with this one instead of the fast ones: ct-accurate, say.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores if left out.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -44,6 +47,7 @@ def scan(
     from dataclasses import replace
 
     import tamperscope
+    from tamperscope import detectors
     from tamperscope.report import json as json_report
     from tamperscope.study import DEFAULT_LIMITS
     from tamperscope.verdict import Policy
@@ -62,6 +66,7 @@ def scan(
             modality=modality,
             limits=limits,
             policy=Policy.at(false_alarms),
+            cards=None if model is None else detectors.chosen_cards(model),
             threads=threads,
             tick=tick,
         )

@@ -172,7 +172,7 @@ def _earlier(name: str) -> Path:
     if name in {card.name for card in weights.packaged()} or Path(name).suffix == ".json":
         raise UsageError(
             f"{name} is a Card: it holds a network for scanning, and neither the recipe nor the weights of a training",
-            hint="give the run folder of tamperscope train; ct-trace is trained on by experiments/ct_local/train.py",
+            hint="give the run folder of tamperscope train; the package's are trained by experiments/ct_local/train.py",
         )
     return store.found(name) or Path(name)
 

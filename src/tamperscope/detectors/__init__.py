@@ -9,14 +9,45 @@ from tamperscope.detectors.detector import Detector
 from tamperscope.detectors.header import provenance
 from tamperscope.detectors.noise import NoiseDetector
 from tamperscope.detectors.trace import TraceDetector
+from tamperscope.errors import UsageError
 from tamperscope.weights import Card
 
-__all__ = ["Detector", "NoiseDetector", "TraceDetector", "from_card", "packaged_cards", "provenance"]
+__all__ = [
+    "Detector",
+    "NoiseDetector",
+    "TraceDetector",
+    "chosen_cards",
+    "default_cards",
+    "from_card",
+    "packaged_cards",
+    "provenance",
+]
+
+ON_REQUEST = frozenset({"ct-accurate"})
+"""Cards whose network is too slow to look at everything: they judge where they are asked for by name."""
 
 
 def packaged_cards() -> tuple[Card, ...]:
     """The Cards of the package in the order of their say: networks before the classical detector."""
     return tuple(sorted(weights.packaged(), key=lambda card: (card.file is None, card.name)))
+
+
+def default_cards() -> tuple[Card, ...]:
+    """Those of the package that look at everything, in the order of their say."""
+    return tuple(card for card in packaged_cards() if card.name not in ON_REQUEST)
+
+
+def chosen_cards(name: str) -> tuple[Card, ...]:
+    """The packaged Card of this name, which decides, and the classical detectors beside it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    cards = packaged_cards()
+    first = tuple(card for card in cards if card.name == name)
+    if not first:
+        raise UsageError(f"no model is called {name}", hint=f"there are {', '.join(card.name for card in cards)}")
+    return first + tuple(card for card in cards if card.file is None and card.name != name)
 
 
 def from_card(card: Card, threads: int | None = None, tick: Callable[[int, int], None] | None = None) -> Detector:

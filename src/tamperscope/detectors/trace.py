@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 GRAIN = 16
 """The network wants rows and columns in multiples of this; the border is repeated to reach it."""
+RIM = 4
+"""Cells round the patient that it sees as well."""
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class TraceDetector:
         return places.detect(self.name, self.card.input, volume, self.maps)
 
     def maps(self, volume: Volume, inside: MaskArray) -> FloatArray:
-        """Logits (D, ceil(H / 4), ceil(W / 4)), smoothed through the slices; the floor where a slice shows no patient.
+        """Logits (D, ceil(H / 4), ceil(W / 4)), smoothed through the slices; the floor away from the patient.
 
         ``inside`` is the body on the same grid, as the Card's contract finds it.
         """
@@ -56,7 +58,7 @@ class TraceDetector:
             self._session = weights.session(self.card, self.threads)
         maps: FloatArray = np.full(inside.shape, places.FLOOR, dtype=np.float32)
         shown = [int(k) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
-        for done, (k, seen) in enumerate(self._prepared(volume, shown), start=1):
+        for done, (k, box, seen) in enumerate(self._prepared(volume, inside, shown), start=1):
             logits = _run(self._session, seen)
             expected = (1, 1, seen.shape[1] // anatomy.STEP, seen.shape[2] // anatomy.STEP)
             if logits.shape != expected:
@@ -64,25 +66,42 @@ class TraceDetector:
                     f"the network of {self.name} answers with the shape {logits.shape} instead of {expected}",
                     hint="it is not the network that this Card is of: install the package again",
                 )
-            maps[k] = logits[0, 0, : maps.shape[1], : maps.shape[2]]
+            answered = maps[k][box]
+            answered[:] = logits[0, 0, : answered.shape[0], : answered.shape[1]]
             if self.tick is not None:
                 self.tick(done, len(shown))
         return places.through_slices(maps, volume)
 
-    def _prepared(self, volume: Volume, shown: list[int]) -> Iterator[tuple[int, FloatArray]]:
-        """Each slice's channels, made by a second thread while the network runs on the slice before."""
+    def _prepared(
+        self, volume: Volume, inside: MaskArray, shown: list[int]
+    ) -> Iterator[tuple[int, tuple[slice, slice], FloatArray]]:
+        """Each slice's box and channels, made by a second thread while the network runs on the slice before."""
         with ThreadPoolExecutor(1) as pool:
-            ahead = [pool.submit(self._prepare, volume.voxels[k]) for k in shown[:1]]
+            ahead = [pool.submit(self._prepare, volume.voxels[k], inside[k]) for k in shown[:1]]
             for position, k in enumerate(shown):
                 ready = ahead.pop()
                 if position + 1 < len(shown):
-                    ahead.append(pool.submit(self._prepare, volume.voxels[shown[position + 1]]))
-                yield k, ready.result()
+                    following = shown[position + 1]
+                    ahead.append(pool.submit(self._prepare, volume.voxels[following], inside[following]))
+                yield k, *ready.result()
 
-    def _prepare(self, plane: FloatArray) -> FloatArray:
+    def _prepare(self, plane: FloatArray, inside: MaskArray) -> tuple[tuple[slice, slice], FloatArray]:
+        """The cells that hold the patient, with a rim, and the channels there."""
         seen = self.card.input.channels(plane)
-        missing = [-size % GRAIN for size in seen.shape[1:]]
-        return np.pad(seen, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge") if any(missing) else seen
+        box = _box(inside)
+        rows, columns = (slice(cut.start * anatomy.STEP, cut.stop * anatomy.STEP) for cut in box)
+        cut = seen[:, rows, columns]
+        missing = [-size % GRAIN for size in cut.shape[1:]]
+        return box, np.pad(cut, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge") if any(missing) else cut
+
+
+def _box(inside: MaskArray) -> tuple[slice, slice]:
+    """The cells (h, w) round those that are true: what is beside the patient costs time and tells nothing."""
+    rows, columns = (
+        slice(max(int(found[0]) - RIM, 0), min(int(found[-1]) + 1 + RIM, size))
+        for found, size in zip((np.flatnonzero(inside.any(axis=n)) for n in (1, 0)), inside.shape, strict=True)
+    )
+    return rows, columns
 
 
 def _run(session: InferenceSession, seen: FloatArray) -> FloatArray:

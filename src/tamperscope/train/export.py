@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper
 from torch import Tensor, nn
 
 from tamperscope import weights
@@ -173,3 +173,49 @@ def _difference(net: nn.Module, path: Path) -> float:
     if largest > LARGEST_DIFFERENCE:
         raise WeightsError(f"the logits of {path} differ by {largest:.2g} from torch", hint="do not ship this file")
     return largest
+
+
+def eighth(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with what `write` stored in half precision as whole numbers of eight bits, a scale for each row.
+
+    ONNX Runtime folds the scaling once, when the session opens. A weight moves by 1/254 of its row's largest at most.
+    """
+    stored = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name.endswith(".half")}
+    for node in model.graph.node:
+        if node.op_type != "Cast" or node.input[0] not in stored:
+            continue
+        tensor = stored[node.input[0]]
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+        largest = np.abs(values).reshape(len(values), -1).max(axis=1)
+        scales = np.maximum(largest, 1e-12) / np.float32(127.0)
+        whole = np.rint(values / scales.reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
+        name = node.output[0]
+        tensor.CopyFrom(numpy_helper.from_array(whole, f"{name}.eighth"))
+        model.graph.initializer.append(numpy_helper.from_array(scales, f"{name}.scale"))
+        scaling = helper.make_node("DequantizeLinear", [f"{name}.eighth", f"{name}.scale"], [name], axis=0)
+        node.CopyFrom(scaling)
+    onnx.checker.check_model(model)
+    return model
+
+
+def united(models: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
+    """One model that takes ``channels`` and answers with the mean of the ``logits`` of several.
+
+    Raises:
+        WeightsError: they are of other versions of ONNX than each other.
+    """
+    versions = {opset.version for model in models for opset in model.opset_import if not opset.domain}
+    if len(versions) != 1:
+        raise WeightsError(f"networks of ONNX {sorted(versions)}", hint="export all with one version of torch")
+    parts = [compose.add_prefix(m, f"{n}/", rename_inputs=False).graph for n, m in enumerate(models)]
+    mean = helper.make_node("Mean", [part.output[0].name for part in parts], ["logits"])
+    graph = helper.make_graph(
+        [*(node for part in parts for node in part.node), mean],
+        "mean",
+        [models[0].graph.input[0]],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, "rows", "columns"])],
+        [tensor for part in parts for tensor in part.initializer],
+    )
+    found = helper.make_model(graph, opset_imports=models[0].opset_import, ir_version=models[0].ir_version)
+    onnx.checker.check_model(found)
+    return found

@@ -1,4 +1,4 @@
-"""The learning rate of all networks but that of `ct-trace`."""
+"""The learning rate of all networks but those of `trace_loop`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the network of `ct-trace` is trained: straight, seeded, resumable, and its own record. Recipes train by `run`."""
+"""How the networks of the package are trained: straight, seeded, resumable, with a record. Recipes train by `run`."""
 
 from __future__ import annotations
 
