@@ -29,13 +29,14 @@ from tamperscope.evaluate.localisation import Placed, judge, summary
 from tamperscope.evaluate.metrics import auroc, wilson_interval
 from tamperscope.evaluate.reslice import thickened
 from tamperscope.evaluate.simulate import FAMILIAR, simulate
+from tamperscope.inputs import CtInput
 from tamperscope.records import JSON, Evidence, Volume
 from tamperscope.verdict import Policy, decide
 from tamperscope.weights import Card
 
 HERE = Path(__file__).parent
 CHANGES = ("kernel-change-sharpen", "kernel-change-soften", "denoise", "add-noise", "resample-whole")
-CHANGED_SLICES = 40
+CHANGED_SLICES = 12
 FORGERIES = 10
 """Simulated forgeries of each attack on the test patients."""
 
@@ -46,7 +47,8 @@ def main() -> None:
     parts = manifest.read_split(HERE / "split.json", entries)
     tested = {patient for patient, part in parts.items() if part == "test"}
     packaged = options.cards == weights.PACKAGED
-    cards = detectors.packaged_cards() if packaged else [weights.read_card(p) for p in options.cards.glob("*.json")]
+    found = detectors.packaged_cards() if packaged else [weights.read_card(p) for p in options.cards.glob("*.json")]
+    cards = [card for card in found if isinstance(card.input, CtInput) and options.name in (None, card.name)]
     for card in cards:
         trained_on = card.training.get("patients")
         if isinstance(trained_on, list) and tested & {str(patient) for patient in trained_on}:
@@ -62,9 +64,11 @@ def main() -> None:
             stated = replace(card, results={"command": command, **measured})
             (card.folder / f"{card.name}.json").write_text(stated.to_json(), encoding="utf-8")
             (card.folder / f"{card.name}.md").write_text(weights.describe(stated), encoding="utf-8")
-    found = HERE / "results.json" if packaged else options.cards / "results" / "results.json"
-    found.parent.mkdir(exist_ok=True)
-    found.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    file = HERE / "results.json" if packaged else options.cards / "results" / "results.json"
+    file.parent.mkdir(exist_ok=True)
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    told = {name: {**known, **results}[name] for name in (card.name for card in found) if name in {**known, **results}}
+    file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(card: Card, detector: Detector, ct_gan_root: Path, authentic: list[tuple[str, Volume]]) -> dict[str, JSON]:
@@ -192,6 +196,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cards", type=Path, default=weights.PACKAGED, help="those of the package unless given")
+    parser.add_argument("--name", help="of one Card alone; what is known of the others stays")
     parser.add_argument("--write-cards", action="store_true", help="state the results in the Cards")
     return parser.parse_args()
 

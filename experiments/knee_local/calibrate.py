@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from tamperscope import weights
-from tamperscope.calibrate import Calibration, Tail, fit_curve, fit_dispersion, fit_tail
+from tamperscope.calibrate import Calibration, Tail, fit_curve, fit_tail
 from tamperscope.detectors import TraceDetector
 from tamperscope.inputs import RadiographInput
 from tamperscope.inputs.radiograph import GLANCE, glance_of
@@ -39,8 +40,6 @@ RATES = (0.1, 0.05, 0.02, 0.01, 0.005)
 TAIL = 0.2
 """Share of the authentic pictures that the tail is fitted to: there are hundreds, not the thousands of places of CT."""
 FORGERIES = 240
-UNLIKE = 0.005
-"""Share of the training films that may be refused because they hardly look like a knee."""
 SEED = 8
 
 
@@ -58,7 +57,7 @@ def contract(taught: list[Film]) -> RadiographInput:
     mean = seen.mean(axis=0)
     mirrored = seen.reshape(-1, GLANCE, GLANCE)[:, :, ::-1].reshape(len(seen), -1)
     likeness = np.max([[np.corrcoef(one, mean)[0, 1] for one in way] for way in (seen, mirrored)], axis=0)
-    least = round(float(np.quantile(likeness, UNLIKE)), 2)
+    least = math.floor(100 * likeness.min()) / 100
     print(f"likeness of the training films: {likeness.min():.2f} to {likeness.max():.2f}; at least {least} is asked")
     glance = tuple(round(float(value), 3) for value in mean)
     return RadiographInput("DX", "KNEE", SIDES[1] - 1, SIDES[0] - 16, 1.6, glance, least)
@@ -117,7 +116,8 @@ def calibration(card: Card, held: list[Film]) -> Calibration:
     made = judged(card, [one.forged for one in forgeries(source, rng)])
     forged = [float(tail.surprise(score, 1.0)) for score in made]
     slope, offset = fit_curve(calm, forged)
-    fitted = Calibration(tail, slope, offset, dispersion=fit_dispersion(calm, weight.tolist()))
+    # The tail is of whole pictures of many patients, not of places of few: nothing is left to be widened.
+    fitted = Calibration(tail, slope, offset)
     misses = []
     for rate in RATES:
         misses.append((rate, round(float(np.mean(np.array(forged) < fitted.border(rate))), 4)))

@@ -73,9 +73,9 @@ def test_place_scores_and_places_count_alike():
 
 def test_through_slices_leaves_one_slice_and_thick_slices_alone():
     one = coarse()[:1]
-    assert np.array_equal(places.through_slices(one, volume(shape=(1, 66, 83))), one)
+    assert np.array_equal(ct.through_slices(one, volume(shape=(1, 66, 83))), one)
     thick = coarse()
-    assert np.array_equal(places.through_slices(thick, volume((10.0, 1.0, 2.0))), thick)
+    assert np.array_equal(ct.through_slices(thick, volume((10.0, 1.0, 2.0))), thick)
 
 
 @pytest.mark.parametrize("distance", [0.01, 0.5, 1.25, 2.5, 5.0])
@@ -83,11 +83,11 @@ def test_through_slices_averages_neighbours_and_keeps_a_constant(distance):
     chest = volume((distance, 1.0, 2.0))
     peak = np.zeros(COARSE, np.float32)
     peak[1] = 1.0
-    smooth = places.through_slices(peak, chest)
+    smooth = ct.through_slices(peak, chest)
     assert smooth.dtype == np.float32
     assert smooth[1, 0, 0] < 1.0
     assert 0.0 < smooth[2, 0, 0] <= smooth[1, 0, 0]
-    assert np.allclose(places.through_slices(np.ones_like(peak), chest), 1.0)
+    assert np.allclose(ct.through_slices(np.ones_like(peak), chest), 1.0)
     assert np.allclose(smooth, smooth[:, :1, :1]), "nothing moves within a slice"
 
 

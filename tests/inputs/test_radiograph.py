@@ -80,6 +80,14 @@ def test_larger_pictures_are_seen_reduced_and_the_map_covers_them(shape):
     assert SPEC.places(inside, volume) == 1.0
 
 
+def test_a_map_is_half_what_a_place_shows_and_half_what_the_picture_shows():
+    maps = np.zeros((1, 10, 10), np.float32)
+    maps[0, 0, :5] = 4.0
+    settled = SPEC.settled(maps, CHEST)
+    assert settled[0, 0, 0] == pytest.approx(0.5 * (4.0 + 2.0))
+    assert settled[0, 9, 9] == pytest.approx(0.5 * 2.0)
+
+
 def test_a_constant_picture_has_finite_channels():
     seen = SPEC.channels(np.full((100, 100), 7.0, np.float32))
     assert np.isfinite(seen).all()

@@ -19,6 +19,7 @@ from tamperscope.anatomy import STEP
 from tamperscope.detectors import places
 from tamperscope.errors import WeightsError
 from tamperscope.inputs import CtInput
+from tamperscope.inputs.ct import through_slices
 from tamperscope.preprocess import high_pass
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 from tamperscope.weights import Card
@@ -60,7 +61,7 @@ class NoiseDetector:
         maps = np.zeros(inside.shape, dtype=np.float32)
         for k in np.flatnonzero(inside.any(axis=(1, 2))):
             maps[k] = _distance(np.clip(volume.voxels[k], *clip_hu), inside[k])
-        return places.through_slices(maps, volume)
+        return through_slices(maps, volume)
 
 
 def _distance(plane: FloatArray, inside: MaskArray) -> FloatArray:

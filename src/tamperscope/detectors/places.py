@@ -13,19 +13,8 @@ from tamperscope.inputs.ct import PLACE_MM
 from tamperscope.preprocess import upsample
 from tamperscope.records import Evidence, FloatArray, MaskArray, Volume
 
-DEPTH_SIGMA_MM = 2.0
-"""Forgeries reach through slices, noise does not: the maps are smoothed along the slice axis by this much."""
 FLOOR = -30.0
 """Raw value outside the body, and of slices without one: as sure an "authentic" as a map can say."""
-
-
-def through_slices(coarse: FloatArray, volume: Volume) -> FloatArray:
-    """Smooth maps (D, h, w) along k by 2 mm; one slice, or slices far apart, stay as they are."""
-    sigma = DEPTH_SIGMA_MM / max(volume.spacing_mm[0], 1e-3)
-    if volume.shape[0] == 1 or sigma < 0.25:
-        return coarse
-    smooth: FloatArray = ndimage.gaussian_filter1d(coarse, min(sigma, 4.0), axis=0, mode="nearest")
-    return smooth
 
 
 def detect(name: str, spec: Input, volume: Volume, maps: Callable[[Volume, MaskArray], FloatArray]) -> Evidence:

@@ -50,7 +50,7 @@ class TraceDetector:
         return places.detect(self.name, self.card.input, volume, self.maps)
 
     def maps(self, volume: Volume, inside: MaskArray) -> FloatArray:
-        """Logits (D, ceil(H / 4), ceil(W / 4)), smoothed through the slices; the floor away from the patient.
+        """Logits (D, ceil(H / 4), ceil(W / 4)), settled as the contract says; the floor away from the patient.
 
         ``inside`` is the body on the same grid, as the Card's contract finds it.
         """
@@ -70,7 +70,7 @@ class TraceDetector:
             answered[:] = logits[0, 0, : answered.shape[0], : answered.shape[1]]
             if self.tick is not None:
                 self.tick(done, len(shown))
-        return places.through_slices(maps, volume)
+        return self.card.input.settled(maps, volume)
 
     def _prepared(
         self, volume: Volume, inside: MaskArray, shown: list[int]

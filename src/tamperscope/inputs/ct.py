@@ -15,6 +15,8 @@ from tamperscope.records import FloatArray, MaskArray, Volume
 
 PLACE_MM = 32.0
 """Side of what counts as one place: the box that CT-GAN pastes."""
+DEPTH_SIGMA_MM = 2.0
+"""Forgeries reach through slices, noise does not: the maps are smoothed along the slice axis by this much."""
 PROBED_SLICES = 9
 SOFT_TISSUE_HU = (-200.0, 200.0)
 """From fat to enhanced blood."""
@@ -75,6 +77,10 @@ class CtInput:
         """Pixels of (H, W) that one value of the answer stands for, down and across."""
         del shape
         return float(anatomy.STEP), float(anatomy.STEP)
+
+    def settled(self, maps: FloatArray, volume: Volume) -> FloatArray:
+        """The network's answers (D, h, w) as a map of evidence; see `through_slices`."""
+        return through_slices(maps, volume)
 
     def places(self, inside: MaskArray, volume: Volume) -> float:
         """How many places the body has; see `count_places`."""
@@ -158,6 +164,15 @@ def count_places(inside: MaskArray, volume: Volume) -> float:
     _, down, across = volume.spacing_mm
     area_mm2 = float(inside.sum()) * anatomy.STEP**2 * down * across
     return max(area_mm2 / PLACE_MM**2, 1.0)
+
+
+def through_slices(coarse: FloatArray, volume: Volume) -> FloatArray:
+    """Smooth maps (D, h, w) along k by 2 mm; one slice, or slices far apart, stay as they are."""
+    sigma = DEPTH_SIGMA_MM / max(volume.spacing_mm[0], 1e-3)
+    if volume.shape[0] == 1 or sigma < 0.25:
+        return coarse
+    smooth: FloatArray = ndimage.gaussian_filter1d(coarse, min(sigma, 4.0), axis=0, mode="nearest")
+    return smooth
 
 
 def grain_of(plane: FloatArray) -> float:
