@@ -1,6 +1,6 @@
 """What it costs to look at small pictures: one model on the same single slices, as they are and after a small size.
 
-    python experiments/benchmark/resizing.py ct-set --model ct-trace --out runs/resizing
+    python experiments/benchmark/resizing.py ct-set --model ct-fast --out runs/resizing
 
 Every slice is made as small as the networks of the literature take it, and as large as before again, so that the same
 model can judge it: what differs is what the small picture has lost.
@@ -33,7 +33,7 @@ SIDES = (None, 380, 224, 128)
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="ct-trace")
+    parser.add_argument("--model", default="ct-fast")
     parser.add_argument("--part", default="test")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()

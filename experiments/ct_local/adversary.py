@@ -1,13 +1,13 @@
 """An adversary who knows the network, and one who covers traces afterwards: what is left of the detector.
 
-    python experiments/ct_local/adversary.py --data DIR --run runs/ct-moment --cards CARDS
+    python experiments/ct_local/adversary.py --data DIR --run runs/2 --second runs/cards/ct-trace.json
 
 On slices of the test patients, each with a forgery and beside its untouched twin. The first adversary follows the
 network's gradient (projected gradient descent, Madry et al., Towards Deep Learning Models Resistant to Adversarial
 Attacks, ICLR 2018) and moves every pixel of the forged place by up to 2 HU, in whole HU as the file stores them, so
 that its strongest places there fall. The second changes the whole slice, the twin alike, or grains the place anew. Each
 is met by the network as it ships and by defences that it does not know of: noise added before looking, a slice moved
-by a pixel, and a second network (`ct-trace`).
+by a pixel, and a second network that it has not seen.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def looks(judge: Judge, second: Judge) -> Mapping[str, Judge]:
     def both(volume: Volume) -> FloatArray:
         return mean([judge(volume), second(volume)])
 
-    return {"as it ships": judge, "with noise added": noisy, "moved by pixels": moved, "with ct-trace": both}
+    return {"as it ships": judge, "with noise added": noisy, "moved by pixels": moved, "with a second network": both}
 
 
 def mean(maps: list[FloatArray]) -> FloatArray:
@@ -210,9 +210,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="of the network that the adversary knows")
     parser.add_argument("--cards", type=Path, default=weights.PACKAGED, help="where its Card lies")
-    parser.add_argument("--name", default="ct-moment", help="of its Card")
-    second = weights.PACKAGED / "ct-trace.json"
-    parser.add_argument("--second", type=Path, default=second, help="Card of the network beside it")
+    parser.add_argument("--name", default="ct-fast", help="of its Card")
+    parser.add_argument("--second", type=Path, required=True, help="Card of a network that the adversary has not seen")
     parser.add_argument("--forgeries", type=int, default=3, help="of each attack")
     parser.add_argument("--width", type=int, help="the published one unless given")
     return parser.parse_args()

@@ -65,8 +65,10 @@ CAVEAT = (
 )
 COMMANDS = {
     "trace": "python experiments/ct_local/train.py --data DIR --run runs/ct-local",
-    "moment": "python experiments/ct_local/train.py --net moment --bank runs/bank --pairs 8 --rate 3e-3 --steps 5000 "
-    "--run runs/ct-moment",
+    "moment": "experiments/ct_local/train.py --net moment --bank runs/bank --pairs 8 --rate 3e-3 --steps 5000 "
+    "--run runs/1; mine.py --data DIR --run runs/1 --bank runs/bank; train.py --net moment --bank runs/bank "
+    "--mined runs/bank/mined --kernel-share 0.3 --pairs 8 --rate 2e-3 --steps 4500 "
+    "--start runs/1/average.safetensors --run runs/2; calibrate.py on runs/2 with both records in one file",
 }
 NOISE_TRAINING: dict[str, JSON] = {
     "method": "none: Mahdian and Saic 2009, Gallagher 2005; calibrated on the patients that calibrate the networks",

@@ -1,6 +1,6 @@
 """Where a trained network raises false alarms: crops round its highest places in whole authentic slices.
 
-    python experiments/ct_local/mine.py --data DIR --run runs/ct-moment --bank runs/bank
+    python experiments/ct_local/mine.py --data DIR --run runs/1 --bank runs/bank
 
 Writes runs/bank/mined: crops of the training patients, whole body, each slice as it is and after benign changes.
 Another training learns from them as well: `train.py --mined`.

@@ -1,7 +1,7 @@
 """Train the CT network on the authentic training patients and forgeries made from them.
 
     python experiments/ct_local/train.py --data DIR --run runs/ct-local
-    python experiments/ct_local/train.py --net moment --bank runs/bank --steps 6000 --rate 3e-3 --run runs/ct-moment
+    python experiments/ct_local/train.py --net moment --bank runs/bank --pairs 8 --steps 5000 --rate 3e-3 --run runs/1
 
 With a bank, which bank.py draws, pairs are taken from there; without, they are forged while it runs. DIR holds
 ct-authentic/ (see `tamperscope.datasets.ct_authentic`). Interrupted, the same command goes on. For a trial on any

@@ -76,7 +76,7 @@ def facts(options: argparse.Namespace, taught: list[Film], held: list[Film]) -> 
         "steps": max(line["step"] for line in record if "step" in line),
         "shares": dict(next(line for line in record if "settings" in line)["recipe"]["attack_shares"]),
         "command": "python experiments/ct_local/train.py --net moment --mix experiments/knee_local/mix.json "
-        "--bank runs/knee-bank --pairs 8 --rate 3e-3 --steps 2500 --run runs/knee-moment",
+        "--bank runs/knee-bank --pairs 8 --rate 3e-3 --steps 2000 --run runs/knee-moment",
     }
 
 

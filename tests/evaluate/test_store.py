@@ -44,7 +44,7 @@ def test_an_imported_model_is_found_by_its_name(run, home, tmp_path):
     tested, sha256 = evaluation.chosen(asked)
     assert tested.name == "mean"
     assert len(sha256) == 64
-    with pytest.raises(UsageError, match=r"no model is called other .*ct-fast, mean; or"):
+    with pytest.raises(UsageError, match=r"no model is called other .*ct-noise, knee, mean; or"):
         evaluation.chosen(evaluation.Asked("other", tmp_path, tmp_path))
 
 
