@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 
 from tamperscope import detectors, phantom, weights
-from tamperscope.preprocess import channels
 
 SLICES = 130
 ROUNDS = 3
@@ -32,8 +31,10 @@ IN_MEMORY = 13
 
 def main() -> None:
     volume = phantom.chest((SLICES, 512, 512), (2.5, 0.7, 0.7), np.random.default_rng(1))
-    card = detectors.packaged_cards()[0]
-    prepared = [card.input.channels(plane)[None] for plane in volume.voxels[:: SLICES // IN_MEMORY]]
+    card = detectors.default_cards()[0]
+    detector, inside = detectors.TraceDetector(card), card.input.inside(volume)
+    chosen = range(0, SLICES, SLICES // IN_MEMORY)
+    prepared = [detector.prepare(volume.voxels[k], inside[k])[1][None] for k in chosen]
     with tempfile.TemporaryDirectory() as folder:
         phantom.write_dicom(volume, Path(folder) / "study")
         del volume

@@ -208,6 +208,14 @@ def test_a_limit_is_a_failure_that_names_it(photo):
     assert tree["studies"] == []
 
 
+def test_the_model_can_be_chosen_and_an_unknown_one_is_a_usage_error(photo):
+    tree = json.loads(run("scan", photo, "--json", "--model", "ct-noise").stdout)
+    assert [model["name"] for model in tree["models"]] == ["ct-noise"]
+    refused = run("scan", photo, "--json", "--model", "ct-best")
+    assert refused.exit_code == 2
+    assert "no model is called ct-best" in refused.stderr
+
+
 def test_version():
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"tamperscope {__version__}\n")

@@ -10,6 +10,7 @@ import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
@@ -78,7 +79,7 @@ def test_good_failed_and_skipped_inputs_are_reported_together(scanned, inputs):
     assert answer.failed[0].error
     assert answer.failed[0].hint
     assert answer.version == tamperscope.__version__
-    assert [model.name for model in answer.models] == [card.name for card in detectors.packaged_cards()]
+    assert [model.name for model in answer.models] == [card.name for card in detectors.default_cards()]
 
 
 def test_nothing_of_the_input_changed(scanned, inputs):
@@ -90,7 +91,7 @@ def test_a_chest_is_judged_by_every_detector(judged):
     for series in judged:
         assert 0.0 <= series.probability <= 1.0
         assert series.verdict in ("suspicious", "no_evidence", "inconclusive")
-        assert [one.detector for one in series.evidence] == [card.name for card in detectors.packaged_cards()]
+        assert [one.detector for one in series.evidence] == ["ct-fast", "ct-noise"]
         assert all(one.probability is not None for one in series.evidence)
         assert all(one.heatmap is None for one in series.evidence), "maps are kept once"
         assert series.operating_point.false_positive_rate == 0.01
@@ -116,7 +117,7 @@ def test_each_slice_names_its_file_and_object(judged, inputs):
 
 
 def test_the_verdict_follows_from_the_borders(judged):
-    calibration = detectors.packaged_cards()[0].calibration
+    calibration = detectors.default_cards()[0].calibration
     for series in judged:
         if series.probability >= calibration.operating_point(0.01).threshold:
             assert (series.verdict, bool(series.regions)) == ("suspicious", True)
@@ -312,9 +313,27 @@ def test_files_of_hostile_names_are_written_safely_inside_the_folder(tmp_path):
 
 def test_progress_is_told_slice_by_slice(inputs):
     ticks = []
-    network = [card for card in detectors.packaged_cards() if card.file][:1]
+    network = detectors.default_cards()[:1]
     scan(inputs / "one", cards=network, threads=1, tick=lambda *told: ticks.append(told))
     assert ticks == [("slices", 1, 2), ("slices", 2, 2)]
+
+
+def test_a_radiograph_is_judged_by_the_model_for_radiographs(tmp_path):
+    grey = np.rint(phantom.knee((300, 260)).voxels[0] / 16.0).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "knee.png")
+    (series,) = scan(tmp_path / "knee.png", threads=1).series
+    assert [one.detector for one in series.evidence] == ["knee"]
+    assert 0.0 <= series.probability <= 1.0
+    assert series.heatmap.shape == (1, 300, 260)
+    assert float(series.heatmap.max()) == pytest.approx(series.probability)
+
+
+def test_where_no_model_is_for_such_pictures_all_say_so(tmp_path):
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "scan.png")
+    (series,) = scan(tmp_path / "scan.png", modality="MR").series
+    assert [one.detector for one in series.evidence] == [card.name for card in detectors.default_cards()]
+    assert series.verdict == "inconclusive"
+    assert "this is MR" in series.reasons[0]
 
 
 def test_without_models_everything_is_inconclusive(inputs):
@@ -342,7 +361,7 @@ def test_a_folder_that_cannot_be_written_is_a_usage_error(inputs, tmp_path):
 
 
 def test_weights_other_than_promised_stop_the_scan(inputs):
-    network = next(card for card in detectors.packaged_cards() if card.file)
+    network = detectors.default_cards()[0]
     with pytest.raises(WeightsError, match="promises"):
         scan(inputs / "one", cards=[replace(network, sha256="0" * 64)])
 

@@ -21,9 +21,9 @@ DATA = Path(os.environ.get("TAMPERSCOPE_DATA", "no-such-folder"))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="TAMPERSCOPE_DATA names no folder with the development data")
 
 
-@pytest.fixture(scope="module")
-def placed():
-    card = detectors.packaged_cards()[0]
+@pytest.fixture(scope="module", params=["ct-fast", "ct-accurate"])
+def placed(request):
+    card = detectors.chosen_cards(request.param)[0]
     detector, rng = detectors.from_card(card), np.random.default_rng(0)
     found = []
     for label, volume in ct_gan.volumes(DATA / "ct-gan"):

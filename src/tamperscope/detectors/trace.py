@@ -58,7 +58,7 @@ class TraceDetector:
             self._session = weights.session(self.card, self.threads)
         maps: FloatArray = np.full(inside.shape, places.FLOOR, dtype=np.float32)
         shown = [int(k) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
-        for done, (k, box, seen) in enumerate(self._prepared(volume, inside, shown), start=1):
+        for done, (k, box, seen) in enumerate(self.prepared(volume, inside, shown), start=1):
             logits = _run(self._session, seen)
             expected = (1, 1, seen.shape[1] // anatomy.STEP, seen.shape[2] // anatomy.STEP)
             if logits.shape != expected:
@@ -77,15 +77,15 @@ class TraceDetector:
     ) -> Iterator[tuple[int, tuple[slice, slice], FloatArray]]:
         """Each slice's box and channels, made by a second thread while the network runs on the slice before."""
         with ThreadPoolExecutor(1) as pool:
-            ahead = [pool.submit(self._prepare, volume.voxels[k], inside[k]) for k in shown[:1]]
+            ahead = [pool.submit(self.prepare, volume.voxels[k], inside[k]) for k in shown[:1]]
             for position, k in enumerate(shown):
                 ready = ahead.pop()
                 if position + 1 < len(shown):
                     following = shown[position + 1]
-                    ahead.append(pool.submit(self._prepare, volume.voxels[following], inside[following]))
+                    ahead.append(pool.submit(self.prepare, volume.voxels[following], inside[following]))
                 yield k, *ready.result()
 
-    def _prepare(self, plane: FloatArray, inside: MaskArray) -> tuple[tuple[slice, slice], FloatArray]:
+    def prepare(self, plane: FloatArray, inside: MaskArray) -> tuple[tuple[slice, slice], FloatArray]:
         """The cells that hold the patient, with a rim, and the channels there."""
         seen = self.card.input.channels(plane)
         box = _box(inside)
