@@ -63,7 +63,9 @@ def scan(folder: Path) -> float:
 
 def clock(arguments: list[str]) -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "tamperscope", *arguments], stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run([sys.executable, "-m", "tamperscope", *arguments], stdout=subprocess.DEVNULL, check=False)
+    if done.returncode not in (0, 1, 3):  # a verdict, whichever
+        raise SystemExit(f"tamperscope {arguments[0]} ended with {done.returncode}")
     return time.perf_counter() - started
 
 
