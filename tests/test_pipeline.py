@@ -130,7 +130,7 @@ def test_the_verdict_follows_from_the_borders(judged):
 def test_a_photo_is_inconclusive_with_a_reason_and_no_map(scanned):
     (photo,) = [series for series in scanned[0].series if series.modality == "OT"]
     assert (photo.verdict, photo.probability, photo.heatmap, photo.spacing_mm) == ("inconclusive", None, None, None)
-    assert "trained on CT" in photo.reasons[0]
+    assert "a colour picture is not a radiograph" in photo.reasons[0]
     assert photo.slices == ()
 
 

@@ -189,8 +189,7 @@ def main() -> None:
                 continue
             told[f"{name}, {defence}"] = row = figures(judge, volumes_of, [one.mask for one in made])
             print(f"{name} | {defence} | {row['auroc']:.3f} | {row['found']:.2f} | {row['pointing']:.2f}", flush=True)
-    (options.cards / "results").mkdir(exist_ok=True)
-    (options.cards / "results" / "adversary.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (HERE / "adversary.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def figures(judge: Judge, both: list[tuple[Volume, Volume]], masks: list[MaskArray]) -> dict[str, float]:

@@ -58,7 +58,7 @@ class TraceDetector:
             self._session = weights.session(self.card, self.threads)
         maps: FloatArray = np.full(inside.shape, places.FLOOR, dtype=np.float32)
         shown = [int(k) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
-        for done, (k, box, seen) in enumerate(self.prepared(volume, inside, shown), start=1):
+        for done, (k, box, seen) in enumerate(self._prepared(volume, inside, shown), start=1):
             logits = _run(self._session, seen)
             expected = (1, 1, seen.shape[1] // anatomy.STEP, seen.shape[2] // anatomy.STEP)
             if logits.shape != expected:
