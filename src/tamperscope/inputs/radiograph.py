@@ -18,6 +18,7 @@ PARTS = {"KNEE": ("KNEE", "LEG", "EXTREM", "LOW EXM", "FEMUR", "TIBIA", "JOINT")
 GLANCE = 12
 """Cells a side of the picture that is compared with the mean one."""
 TENTH = 10
+"""Of the places of a map, the share whose mean tells of the picture as a whole: one in ten."""
 LEAST_LEVELS = 32
 """With fewer grey levels there is no noise left to speak of."""
 

@@ -108,10 +108,8 @@ class Bank(IterableDataset[Pair]):
     def __iter__(self) -> Iterator[Pair]:
         worker = get_worker_info()
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
-        names, shares = zip(*self.recipe.attack_shares, strict=True)
-        chances = np.array(shares) / sum(shares)
         while True:
-            name = str(rng.choice(names, p=chances))
+            name = self.recipe.attack(rng)
             shard, row = self.where[name][int(rng.integers(len(self.where[name])))]
             pair = _turned(self.shards[shard], row, name, rng)
             yield _other_kernel(pair, rng) if rng.random() < self.kernel_share else pair

@@ -60,6 +60,11 @@ class Recipe:
     after_share: float = 0.35
     """Share of pairs that get a benign change afterwards, both twins alike."""
 
+    def attack(self, rng: np.random.Generator) -> str:
+        """The name of one attack, drawn by the shares."""
+        names, shares = zip(*self.attack_shares, strict=True)
+        return str(rng.choice(names, p=np.array(shares) / sum(shares)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
@@ -139,7 +144,7 @@ class Crops(IterableDataset[Pair]):
         if rng.random() < self.recipe.before_share:
             for change in BEFORE[int(rng.choice(len(BEFORE), p=BEFORE_SHARES))]:
                 piece = _apply_benign(piece, rng, (change,))
-        name = self._attack_name(rng)
+        name = self.recipe.attack(rng)
         attack = self._attacks(rng, name)[name]
         try:
             forgery = attack.apply(piece, attack.sample(piece, rng, at=centre))
@@ -175,10 +180,6 @@ class Crops(IterableDataset[Pair]):
             for start, step, size in zip(found, moved, one.volume.shape, strict=True)
         )
         return k, j, i
-
-    def _attack_name(self, rng: np.random.Generator) -> str:
-        names, shares = zip(*self.recipe.attack_shares, strict=True)
-        return str(rng.choice(names, p=np.array(shares) / sum(shares)))
 
     def _attacks(self, rng: np.random.Generator, name: str) -> Mapping[str, attacks.Attack]:
         if name != "splice":

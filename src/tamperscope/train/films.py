@@ -127,7 +127,7 @@ class Films(IterableDataset[Pair]):
     def made(self, rng: np.random.Generator) -> Made | None:
         """A whole forged picture and its film, handled; None as for `draw`."""
         film, donor = (self.films[int(n)] for n in rng.choice(len(self.films), 2, replace=False))
-        name = self._attack_name(rng)
+        name = self.recipe.attack(rng)
         volume = as_volume(film.plane)
         known = attacks.local((as_volume(donor.plane),)) | attacks.synthesis()
         try:
@@ -148,10 +148,6 @@ class Films(IterableDataset[Pair]):
         side = (handling.side, handling.side)
         truth = np.asarray(Image.fromarray(target).resize(side, Image.Resampling.NEAREST))
         return Made(seen[0], seen[1], truth, name, film.patient)
-
-    def _attack_name(self, rng: np.random.Generator) -> str:
-        names, shares = zip(*self.recipe.attack_shares, strict=True)
-        return str(rng.choice(names, p=np.array(shares) / sum(shares)))
 
 
 def as_volume(plane: FloatArray) -> Volume:
