@@ -3,7 +3,7 @@
     make benchmark
 
 A chest CT of 130 slices is written as DICOM and scanned by a fresh process, with everything that a user waits for:
-start, reading, decoding, loading the model, both detectors, reports. The same network then runs bare, on slices that
+start, reading, decoding, loading the model, the network, reports. The same network then runs bare, on slices that
 lie prepared in memory. The throughput is given as a ratio of the two, so that it holds on any machine; three rounds,
 the median counts. Prints one JSON line, and compares with baseline.json beside this file.
 """

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="TAMPERSCOPE_DATA name
 
 @pytest.fixture(scope="module", params=["ct-fast", "ct-accurate"])
 def placed(request):
-    card = detectors.chosen_cards(request.param)[0]
+    card = detectors.chosen_card(request.param)
     detector, rng = detectors.from_card(card), np.random.default_rng(0)
     found = []
     for label, volume in ct_gan.volumes(DATA / "ct-gan"):

@@ -57,6 +57,16 @@ def test_there_are_three_answers_with_two_borders(volume, probability, label):
     assert len(answer.reasons[0].split()) > 8
 
 
+@pytest.mark.parametrize(
+    ("probability", "label"), [(1.0, "suspicious"), (CLEAR, "inconclusive"), (0.0, "inconclusive")]
+)
+def test_what_hides_forgeries_forbids_to_clear_and_nothing_else(volume, probability, label):
+    answer = judge(volume, probability, cautions=("the finest detail is gone",))
+    assert (answer.label, answer.probability) == (label, probability)
+    assert "the finest detail is gone" in answer.reasons
+    assert any("would be missed here" in reason for reason in answer.reasons) == (probability == 0.0)
+
+
 def test_the_words_say_what_the_answer_rests_on(volume):
     heatmap = blank()
     heatmap[2, 10:14, 10:14] = 0.99

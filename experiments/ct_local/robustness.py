@@ -16,7 +16,7 @@ from tamperscope.datasets import table
 from tamperscope.datasets.manifest import Entry
 from tamperscope.evaluate.evaluation import Asked, evaluate
 
-KEYS = ("auroc", "recall", "false_alarm_rate", "refused", "series")
+KEYS = ("auroc", "recall", "cleared", "false_alarm_rate", "refused", "series")
 
 
 def main() -> None:

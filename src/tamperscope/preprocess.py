@@ -37,10 +37,11 @@ def noise_level(plane: FloatArray) -> float:
     1.4826 times the median absolute value (Donoho and Johnstone, Biometrika 81, 1994), on every other pixel, at
     least 0.5 HU so that a constant slice divides nothing by zero.
     """
-    return _spread(plane, high_pass(plane))
+    return spread_of(plane, high_pass(plane))
 
 
-def _spread(plane: FloatArray, residual: FloatArray) -> float:
+def spread_of(plane: FloatArray, residual: FloatArray) -> float:
+    """The same of any ``residual`` of the slice (H, W)."""
     inside = np.abs(residual[::2, ::2][plane[::2, ::2] > AIR_HU])
     if inside.size == 0:
         return SMALLEST_NOISE_HU
@@ -56,7 +57,7 @@ def channels(plane: FloatArray, clip_hu: tuple[float, float], noise: float | Non
     low, high = clip_hu
     plane = np.clip(plane, low, high).astype(np.float32)
     residual = high_pass(plane)
-    noise = _spread(plane, residual) if noise is None else noise
+    noise = spread_of(plane, residual) if noise is None else noise
     picture = (plane - low) * np.float32(2.0 / (high - low)) - 1.0
     absolute = np.clip(residual * np.float32(1.0 / RESIDUAL_HU), -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
     relative = np.clip(residual * np.float32(0.5 / noise), -LARGEST_RESIDUAL, LARGEST_RESIDUAL)

@@ -202,6 +202,8 @@ class Evidence:
     places: float = 1.0
     """How many separate places of the body the score is the highest of; calibration corrects for it."""
     reasons: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    """What has been done to the pixels that hides forgeries: a low score then clears nothing."""
 
 
 @dataclass(frozen=True, slots=True)

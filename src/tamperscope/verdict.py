@@ -53,14 +53,19 @@ def decide(volume: Volume, evidence: Sequence[Evidence], deciding: Curve | None,
     first = evidence[0]
     if first.probability is None:
         return Verdict("inconclusive", None, None, reasons=first.reasons)
+    beside = (*first.cautions, *first.reasons)
     point = deciding.operating_point(policy.suspicious_at)
     clear = deciding.operating_point(policy.clear_at)
     if first.probability >= point.threshold:
         found = regions(volume, first.heatmap, point.threshold, policy.growth)
-        return Verdict("suspicious", first.probability, point, found, (_suspicion(found, point), *first.reasons))
+        return Verdict("suspicious", first.probability, point, found, (_suspicion(found, point), *beside))
     if first.probability >= clear.threshold:
         found = regions(volume, first.heatmap, clear.threshold, policy.growth)
-        return Verdict("inconclusive", first.probability, point, found, (_doubt(policy), *first.reasons))
+        return Verdict("inconclusive", first.probability, point, found, (_doubt(policy), *beside))
+    if first.cautions:
+        return Verdict(
+            "inconclusive", first.probability, point, (), (*first.cautions, _no_clearance(clear), *first.reasons)
+        )
     return Verdict("no_evidence", first.probability, point, (), (_clearance(clear), *first.reasons))
 
 
@@ -79,6 +84,13 @@ def _doubt(policy: Policy) -> str:
 def _clearance(clear: OperatingPoint) -> str:
     missed = "" if clear.miss_rate is None else f", as {clear.miss_rate:.0%} of simulated forgeries are"
     return f"no place differs from the rest of the scan more than in authentic series; a forgery can be missed{missed}"
+
+
+def _no_clearance(clear: OperatingPoint) -> str:
+    missed = (
+        "" if clear.miss_rate is None else f" more than the {clear.miss_rate:.0%} that are missed in untouched scans"
+    )
+    return f"no place differs from the rest of the scan, but forgeries would be missed here{missed}"
 
 
 def regions(volume: Volume, heatmap: FloatArray | None, threshold: float, growth: float) -> tuple[Region, ...]:

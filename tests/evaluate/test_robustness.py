@@ -61,13 +61,14 @@ def test_a_film_is_windowed_by_its_own_range(case):
 
 def test_a_row_says_what_is_left():
     made = [
-        Outcome(f"{n}", f"p{n}", n % 2 == 0, {}, score=score, verdict="")
+        Outcome(f"{n}", f"p{n}", n % 2 == 0, {}, score=score, verdict="no_evidence" if n < 2 else "inconclusive")
         for n, score in enumerate((0.9, 0.1, 0.8, 0.2, None, 0.7))
     ]
     found = row("noise 5 HU", Run(tuple(made), (), ("one slice",)), 0.5, 0)
     assert found["auroc"] == pytest.approx(2 * 3 / 9, abs=1e-4)
     assert found["recall"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["false_alarm_rate"] == pytest.approx(1 / 3, abs=1e-4)
+    assert found["cleared"] == pytest.approx(1 / 3, abs=1e-4)
     assert (found["refused"], found["series"], found["not_applicable"], found["failed"]) == (1, 6, 1, 0)
 
 

@@ -105,3 +105,21 @@ def test_the_grain_of_white_noise_is_two_and_falls_where_it_is_smoothed():
     )
     assert grain_of(noise) == pytest.approx(2.0, rel=0.05)
     assert grain_of(soft.volume.voxels[0]) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("attack", "params", "words"),
+    [
+        (attacks.Resize(), {"factor": 0.5, "filter": "bicubic"}, "the finest detail is gone"),
+        (attacks.Resize(), {"factor": 0.75, "filter": "bicubic"}, "odd and even pixels differ"),
+        (attacks.Compress(), {"codec": "jpeg2000", "ratio": 20}, "odd and even pixels differ"),
+        (attacks.Denoise(), {"filter": "median", "sigma": 0.0, "share": 1.0}, "of the pixels equal their neighbour"),
+    ],
+)
+def test_what_takes_the_finest_traces_away_is_said(attack, params, words):
+    chest = phantom.chest((2, 320, 320), (2.5, 1.1, 1.1))
+    assert SPEC.cautions(chest) == ()
+    before = chest.voxels.copy()
+    found = SPEC.cautions(attack.apply(chest, params).volume)
+    assert any(words in caution for caution in found), found
+    assert np.array_equal(chest.voxels, before)

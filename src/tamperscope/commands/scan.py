@@ -66,7 +66,7 @@ def scan(
             modality=modality,
             limits=limits,
             policy=Policy.at(false_alarms),
-            cards=None if model is None else detectors.chosen_cards(model),
+            cards=None if model is None else (detectors.chosen_card(model),),
             threads=threads,
             tick=tick,
         )

@@ -16,15 +16,15 @@ __all__ = [
     "Detector",
     "NoiseDetector",
     "TraceDetector",
-    "chosen_cards",
+    "chosen_card",
     "default_cards",
     "from_card",
     "packaged_cards",
     "provenance",
 ]
 
-ON_REQUEST = frozenset({"ct-accurate"})
-"""Cards whose network is too slow to look at everything: they judge where they are asked for by name."""
+ON_REQUEST = frozenset({"ct-accurate", "ct-noise"})
+"""Cards that judge where they are asked for by name: too slow to look at everything, or too weak."""
 
 
 def packaged_cards() -> tuple[Card, ...]:
@@ -37,17 +37,17 @@ def default_cards() -> tuple[Card, ...]:
     return tuple(card for card in packaged_cards() if card.name not in ON_REQUEST)
 
 
-def chosen_cards(name: str) -> tuple[Card, ...]:
-    """The packaged Card of this name, which decides, and the classical detectors beside it.
+def chosen_card(name: str) -> Card:
+    """The packaged Card of this name.
 
     Raises:
         UsageError: there is none.
     """
     cards = packaged_cards()
-    first = tuple(card for card in cards if card.name == name)
-    if not first:
-        raise UsageError(f"no model is called {name}", hint=f"there are {', '.join(card.name for card in cards)}")
-    return first + tuple(card for card in cards if card.file is None and card.name != name)
+    for card in cards:
+        if card.name == name:
+            return card
+    raise UsageError(f"no model is called {name}", hint=f"there are {', '.join(card.name for card in cards)}")
 
 
 def from_card(card: Card, threads: int | None = None, tick: Callable[[int, int], None] | None = None) -> Detector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -25,7 +26,8 @@ def detect(name: str, spec: Input, volume: Volume, maps: Callable[[Volume, MaskA
     inside = spec.inside(volume)
     _, *shape = volume.shape
     strides = spec.strides((shape[0], shape[1]))
-    return evidence(name, maps(volume, inside), inside, volume, spec.places(inside, volume), strides)
+    found = evidence(name, maps(volume, inside), inside, volume, spec.places(inside, volume), strides)
+    return replace(found, cautions=spec.cautions(volume))
 
 
 def evidence(
@@ -61,8 +63,8 @@ def enlarged(plane: FloatArray, strides: tuple[float, float], shape: tuple[int, 
         np.minimum((np.arange(size) / stride).astype(int), cells - 1)
         for size, stride, cells in zip(shape, strides, plane.shape, strict=True)
     )
-    here = np.ix_(rows, columns)
-    return np.asarray(np.where(peaks[here], plane[here], smooth), dtype=np.float32)
+    fine_peaks, fine_plane = (values.take(rows, axis=0).take(columns, axis=1) for values in (peaks, plane))
+    return np.asarray(np.where(fine_peaks, fine_plane, smooth), dtype=np.float32)
 
 
 def place_scores(coarse: FloatArray, inside: MaskArray, volume: Volume) -> FloatArray:

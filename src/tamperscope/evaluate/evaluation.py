@@ -122,7 +122,7 @@ def under_changes(
     first: dict[str, JSON] = {"change": "none", "not_applicable": 0}
     if isinstance(plain, dict) and isinstance(seen, dict):
         first |= {key: plain[key] for key in ("auroc", "auroc_interval", "recall", "false_alarm_rate")}
-        first |= {key: seen[key] for key in ("refused", "series")}
+        first |= {key: seen[key] for key in ("refused", "series", "cleared")}
     about: dict[str, JSON] = {"sha256": sha256, "false_alarms": asked.false_alarms}
     changes = robustness.grid()
     runs = run_changed(entries, tested, about, asked.out, changes, tick)

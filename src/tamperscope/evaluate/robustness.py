@@ -96,7 +96,7 @@ def _cropped(case: Case) -> Case:
 
 
 def row(change: str, answers: Run, threshold: float, resamples: int) -> dict[str, JSON]:
-    """What is left under one change: AUROC with its interval, both rates at the threshold, refusals, and who is out."""
+    """What is left under one change: AUROC with its interval, both rates at the threshold, who is refused or out."""
     scored = by_series(answers.outcomes)
     forged, authentic = scored.sides
     area = auroc(forged, authentic)
@@ -107,6 +107,7 @@ def row(change: str, answers: Run, threshold: float, resamples: int) -> dict[str
         "auroc_interval": interval(scored, lambda s, t: auroc(s[t], s[~t]), np.random.default_rng(SEED), resamples),
         "recall": round(float(np.mean(forged >= threshold)), 4) if forged.size else None,
         "false_alarm_rate": round(float(np.mean(authentic >= threshold)), 4) if authentic.size else None,
+        "cleared": found["cleared"] if isinstance(found, dict) else None,
         "refused": found["refused"] if isinstance(found, dict) else None,
         "series": len(answers.outcomes),
         "not_applicable": len(answers.left_out),

@@ -79,15 +79,20 @@ def summary(
 
 
 def counts(outcomes: Sequence[Outcome]) -> JSON:
-    """How many series and patients there are, how many were refused, and what was said of them."""
+    """How many series and patients there are, how many were refused, and what was said of them.
+
+    ``cleared`` is the share of forged series that are called "no evidence": the error that costs most.
+    """
     said: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for one in outcomes:
         said["forged" if one.forged else "authentic"][one.verdict] += 1
+    forged = sum(one.forged for one in outcomes)
     return {
         "series": len(outcomes),
         "patients": len({one.patient for one in outcomes}),
-        "forged": sum(one.forged for one in outcomes),
+        "forged": forged,
         "authentic": sum(not one.forged for one in outcomes),
+        "cleared": number(said["forged"].get("no_evidence", 0) / forged) if forged else None,
         "refused": sum(one.score is None for one in outcomes),
         "seconds_a_series": number(float(np.median([one.seconds for one in outcomes])) if outcomes else math.nan),
         "verdicts": {truth: dict(sorted(found.items())) for truth, found in sorted(said.items())},

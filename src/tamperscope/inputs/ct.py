@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from tamperscope import anatomy
-from tamperscope.preprocess import AIR_HU, channels, halved, noise_level
+from tamperscope.preprocess import AIR_HU, channels, halved, noise_level, spread_of
 from tamperscope.records import FloatArray, MaskArray, Volume
 
 PLACE_MM = 32.0
@@ -18,12 +18,22 @@ PLACE_MM = 32.0
 DEPTH_SIGMA_MM = 2.0
 """Forgeries reach through slices, noise does not: the maps are smoothed along the slice axis by this much."""
 PROBED_SLICES = 9
+SECOND = np.array([-1.0, 2.0, -1.0], dtype=np.float32) / np.float32(6.0**0.5)
+"""Second difference, by which white noise keeps its strength."""
 SOFT_TISSUE_HU = (-200.0, 200.0)
 """From fat to enhanced blood."""
 COARSEST_STEP_HU = 2.0
 """Between the values that occur: 1 in chest CT as scanners write it, 5 to 6 after a lung window of 8 bit."""
 LEAST_VALUES, PIXELS_A_VALUE = 8, 10.0
 """With fewer values there are no steps to speak of; with fewer pixels, a value may be missing by chance."""
+LEAST_FINEST = 0.6
+"""Noise of 2 x 2 checkerboards over that of the slice: 0.64 and more in untouched chest CT, of soft kernels too,
+0.53 at most after a slice was halved and enlarged again."""
+MOST_UNEVEN = 1.3
+"""Quotient of the noise of odd and even pixels: 1.10 at most in untouched CT, 1.9 and more where three pixels were made
+of four or wavelets were quantised. Interpolation leaves such a period (Gallagher, CRV 2005)."""
+MOST_EQUAL = 0.12
+"""Share of pixels equal to their neighbour: 0.08 at most in untouched CT, 0.17 at least after a median."""
 LEAST_SOFT_TISSUE = 0.62
 """Share of the dense body that is soft tissue: 0.67 and more in slices of chest CT, 0.60 at most in smoothed noise."""
 
@@ -64,6 +74,18 @@ class CtInput:
             unstated = "" if volume.format == "dicom" else f" (if it is {self.modality}, say --modality CT)"
             return (f"the model was trained on {self.modality}, this is {volume.modality}{unstated}",)
         return self._grid_refusals(volume) or self._content_refusals(volume)
+
+    def cautions(self, volume: Volume) -> tuple[str, ...]:
+        """What was done to the slices that takes traces of forging away, one plain sentence each; none if untouched."""
+        planes = [np.clip(plane, *self.clip_hu) for plane in _probed(volume)]
+        signs = np.median([_processing(plane) for plane in planes], axis=0)
+        finest, uneven, equal = (float(sign) for sign in signs)
+        said = (
+            (finest < LEAST_FINEST, f"the finest detail is gone ({finest:.2f} of the noise, {LEAST_FINEST} at least)"),
+            (uneven > MOST_UNEVEN, f"odd and even pixels differ in noise ({uneven:.1f} times), as after resampling"),
+            (equal > MOST_EQUAL, f"{equal:.0%} of the pixels equal their neighbour, as after a median filter"),
+        )
+        return tuple(f"{words}: traces of forging may have gone with it" for shown, words in said if shown)
 
     def channels(self, plane: FloatArray) -> FloatArray:
         """A slice (H, W) as the network sees it, float32 (3, H, W)."""
@@ -121,9 +143,7 @@ class CtInput:
         return tuple(reasons)
 
     def _content_refusals(self, volume: Volume) -> tuple[str, ...]:
-        depth = volume.shape[0]
-        chosen = np.unique(np.linspace(0, depth - 1, min(depth, PROBED_SLICES)).round().astype(int))
-        planes = volume.voxels[chosen]
+        planes = _probed(volume)
         if planes.min() > -500.0:
             least = f"the smallest value is {planes.min():.0f} HU"
             return (f"{least}: there is no air, so this is no chest CT in Hounsfield units",)
@@ -181,6 +201,24 @@ def grain_of(plane: FloatArray) -> float:
     About 2 for white noise, which halves when four pixels are averaged; 0.4 for a soft kernel, 1.6 for a sharp one.
     """
     return noise_level(plane) / noise_level(halved(plane))
+
+
+def _probed(volume: Volume) -> FloatArray:
+    """Up to nine slices spread over the volume, (n, H, W)."""
+    depth = volume.shape[0]
+    chosen = np.unique(np.linspace(0, depth - 1, min(depth, PROBED_SLICES)).round().astype(int))
+    return np.asarray(volume.voxels[chosen])
+
+
+def _processing(plane: FloatArray) -> tuple[float, float, float]:
+    """Of a slice (H, W): noise of checkerboards, noise of odd against even pixels, share of equal neighbours."""
+    crossed = np.zeros_like(plane)
+    crossed[:-1, :-1] = 0.5 * (plane[:-1, :-1] - plane[:-1, 1:] - plane[1:, :-1] + plane[1:, 1:])
+    second = ndimage.correlate1d(ndimage.correlate1d(plane, SECOND, axis=0), SECOND, axis=1)
+    halves = [spread_of(plane[y::2, x::2], second[y::2, x::2]) for y in (0, 1) for x in (0, 1)]
+    patient = plane[:, 1:] > AIR_HU
+    equal = float((plane[:, 1:] == plane[:, :-1])[patient].mean()) if patient.any() else 0.0
+    return spread_of(plane, crossed) / noise_level(plane), max(halves) / min(halves), equal
 
 
 def _few_values(planes: FloatArray) -> str:

@@ -60,6 +60,11 @@ class RadiographInput:
         hint = "" if volume.format == "dicom" else "; if it is CT, say --modality CT"
         return (f"this does not look like a radiograph of a {self.body_part.lower()} ({likeness:.2f} alike){hint}",)
 
+    def cautions(self, volume: Volume) -> tuple[str, ...]:
+        """None: pictures of knees were trained on after all that files and sizes do to them."""
+        del volume
+        return ()
+
     def channels(self, plane: FloatArray) -> FloatArray:
         """A picture (H, W) as the network sees it, float32 (3, h, w): reduced where it is larger than in training."""
         return picture_channels(reduced(plane, self.side))
