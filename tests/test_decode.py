@@ -270,6 +270,7 @@ def test_enhanced_multiframe_takes_its_functional_groups() -> None:
     assert volume.position_mm((0, 0, 0)) == (1, 2, 0)
     assert len(set(volume.sop_instance_uids)) == 1
     assert len(volume.sources) == 4
+    assert volume.frames == (2, 4, 1, 3)
     gapped, _ = enhanced([0, 1, 2, 5])
     assert "apart where 3.00 mm is usual" in volume_of(gapped).findings[0]
 

@@ -169,6 +169,9 @@ def test_the_box_of_one_region_takes_nothing_from_another_inside_it(volume):
     inner, frame = regions(volume, heatmap, 0.5, 0.5)
     assert inner.box_index == ((2, 25, 18), (2, 27, 20))
     assert frame.box_index == ((2, 10, 10), (2, 30, 30))
+    assert inner.mask.shape == (1, 3, 3)
+    assert inner.mask.all()
+    assert np.array_equal(frame.mask[0], heatmap[2, 10:31, 10:31] == np.float32(0.7)), "not the one inside"
     assert frame.score == pytest.approx(0.7)
 
 

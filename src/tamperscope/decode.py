@@ -126,6 +126,7 @@ def _picture(series: Series, limits: Limits) -> Volume:
         header=series.header,
         sources=(instance.source,) * len(picture.voxels),
         sop_instance_uids=(None,) * len(picture.voxels),
+        frames=tuple(range(1, len(picture.voxels) + 1)),
         findings=(*series.findings, *picture.findings),
         decoders=(_named("pillow"),),
     )
@@ -147,6 +148,7 @@ def _nifti(series: Series, limits: Limits) -> Volume:
         header=header,
         sources=(instance.source,) * len(grid.voxels),
         sop_instance_uids=(None,) * len(grid.voxels),
+        frames=tuple(range(1, len(grid.voxels) + 1)),
         findings=(*series.findings, *grid.findings),
         decoders=(_named("nibabel"),),
     )
@@ -165,6 +167,7 @@ class _Stack:
     planes: list[Plane] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     uids: list[str | None] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
 
@@ -232,6 +235,7 @@ def _fill(stack: _Stack, parsed: Parsed, pixels: PixelElement, instance: Instanc
     stack.planes.extend(planes[int(index)] for index in order)
     stack.sources.extend([parsed.source] * number)
     stack.uids.extend([instance.sop_instance_uid] * number)
+    stack.frames.extend(int(index) + 1 for index in order)
 
 
 def _frames(parsed: Parsed, pixels: PixelElement, stack: _Stack) -> Iterator[tuple[Array, str]]:
@@ -374,6 +378,7 @@ def _volume(series: Series, dataset: Dataset, stack: _Stack) -> Volume:
         study_uid=series.study_uid,
         sources=tuple(stack.sources),
         sop_instance_uids=tuple(stack.uids),
+        frames=tuple(stack.frames),
         findings=(*series.findings, *findings, *_value_findings(dataset, stack), *stack.findings),
         decoders=tuple(_named(package) for package in stack.packages),
     )

@@ -120,6 +120,8 @@ class Volume:
     """The file of each slice, D entries."""
     sop_instance_uids: tuple[str | None, ...] = ()
     """The SOP Instance UID of each slice, D entries."""
+    frames: tuple[int, ...] = ()
+    """Which frame of its file each slice is, counted from 1 as DICOM does, D entries."""
     digest: str = ""
     """`voxel_digest` of the decoded voxels: the same picture in another file has the same digest."""
     findings: tuple[str, ...] = ()
@@ -155,6 +157,7 @@ class Volume:
             affine=affine,
             sources=self.sources[first:last],
             sop_instance_uids=self.sop_instance_uids[first:last],
+            frames=self.frames[first:last],
             digest=f"{self.digest}[{first}:{last}]",
         )
 
@@ -184,6 +187,8 @@ class Region:
     """Largest side of the box in the slice plane; None without spacing."""
     score: float
     """Highest calibrated probability inside."""
+    mask: MaskArray | None = field(default=None, repr=False, compare=False)
+    """Which voxels of the box belong to the region, (k, j, i); None where a report was read back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

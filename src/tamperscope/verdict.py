@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from tamperscope.calibrate import Curve
 from tamperscope.errors import UsageError
-from tamperscope.records import Evidence, FloatArray, OperatingPoint, Region, Verdict, Volume
+from tamperscope.records import Evidence, FloatArray, MaskArray, OperatingPoint, Region, Verdict, Volume
 
 MAX_REGIONS = 20
 """Regions that are listed, strongest first; a series with more is suspicious as a whole."""
@@ -108,14 +108,14 @@ def regions(volume: Volume, heatmap: FloatArray | None, threshold: float, growth
     labels, _ = ndimage.label(above[first:last], structure=np.ones((3, 3, 3)))
     found = []
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        values = np.where(labels[box] == number, heatmap[first:last][box], 0.0)
+        mask = labels[box] == number
+        values = np.where(mask, heatmap[first:last][box], 0.0)
         if values.max() >= threshold:
-            found.append(_region(volume, values, box, first))
+            found.append(_region(volume, values, mask, (box[0].start + first, box[1].start, box[2].start)))
     return tuple(sorted(found, key=lambda region: -region.score)[:MAX_REGIONS])
 
 
-def _region(volume: Volume, values: FloatArray, box: tuple[slice, ...], first: int) -> Region:
-    starts = (box[0].start + first, box[1].start, box[2].start)
+def _region(volume: Volume, values: FloatArray, mask: MaskArray, starts: tuple[int, int, int]) -> Region:
     weights = values.astype(np.float64)
     centre = [float(c) + start for c, start in zip(ndimage.center_of_mass(weights), starts, strict=True)]
     k, j, i = (round(c) for c in centre)
@@ -128,4 +128,5 @@ def _region(volume: Volume, values: FloatArray, box: tuple[slice, ...], first: i
         box_index=(starts, (ends[0], ends[1], ends[2])),
         diameter_mm=None if volume.geometry == "none" else round(float(diameter), 2),
         score=float(values.max()),
+        mask=mask,
     )
