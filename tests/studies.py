@@ -15,6 +15,8 @@ CLASSES = {
     "MR": "1.2.840.10008.5.1.4.1.1.4",
     "CR": "1.2.840.10008.5.1.4.1.1.1",
     "DX": "1.2.840.10008.5.1.4.1.1.1.1",
+    "MG": "1.2.840.10008.5.1.4.1.1.1.2",
+    "US": "1.2.840.10008.5.1.4.1.1.3.1",
     "SC": "1.2.840.10008.5.1.4.1.1.7",
     "enhanced CT": "1.2.840.10008.5.1.4.1.1.2.1",
 }
@@ -31,7 +33,7 @@ def stored(shape: tuple[int, ...], low: int, high: int, dtype: str = "<i2", seed
 
 
 def image(kind: str, array: np.ndarray, index: int = 0, **values: Any) -> Dataset:
-    """One object of a kind, (H, W) or (F, H, W); a value of None removes the element."""
+    """One object of a kind, (H, W), (F, H, W) or (F, H, W, 3); a value of None removes the element."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -60,10 +62,14 @@ def image(kind: str, array: np.ndarray, index: int = 0, **values: Any) -> Datase
 
 
 def _pixels(dataset: Dataset, array: np.ndarray) -> None:
-    if array.ndim == 3:
+    """(H, W), (F, H, W), or (F, H, W, 3) RGB."""
+    colour = array.ndim == 4
+    if array.ndim >= 3:
         dataset.NumberOfFrames = len(array)
-    dataset.Rows, dataset.Columns = array.shape[-2:]
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = array.shape[1:3] if colour else array.shape[-2:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = (3, "RGB") if colour else (1, "MONOCHROME2")
+    if colour:
+        dataset.PlanarConfiguration = 0
     dataset.BitsAllocated = dataset.BitsStored = array.dtype.itemsize * 8
     dataset.HighBit = dataset.BitsStored - 1
     dataset.PixelRepresentation = int(array.dtype.kind == "i")
@@ -114,6 +120,26 @@ def _dx(dataset: Dataset, _index: int) -> None:
     dataset.AcquisitionContextSequence = Sequence()
 
 
+def _mg(dataset: Dataset, index: int) -> None:
+    _dx(dataset, index)
+    dataset.PositionerType, dataset.BodyPartExamined, dataset.ImageLaterality = "MAMMOGRAPHIC", "BREAST", "R"
+    dataset.OrganExposed = "BREAST"
+    region, view = Dataset(), Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "76752008", "SCT", "Breast"
+    view.CodeValue, view.CodingSchemeDesignator, view.CodeMeaning = "399162004", "SCT", "cranio-caudal"
+    view.ViewModifierCodeSequence = Sequence()
+    dataset.AnatomicRegionSequence, dataset.ViewCodeSequence = Sequence([region]), Sequence([view])
+    dataset.PatientOrientation = ["A", "R"]
+
+
+def _us(dataset: Dataset, _index: int) -> None:
+    """A loop of frames, which have a time and no place."""
+    del dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator, dataset.Laterality
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "ABDOMINAL", "0001"]
+    dataset.FrameTime, dataset.FrameIncrementPointer = 40, 0x00181063
+    dataset.BodyPartExamined, dataset.LossyImageCompression = "ABDOMEN", "00"
+
+
 def _sc(dataset: Dataset, _index: int) -> None:
     del dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator
     dataset.ConversionType = "WSD"
@@ -138,7 +164,7 @@ def _enhanced(dataset: Dataset, _index: int) -> None:
     dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
 
 
-_OF_KIND = {"CT": _ct, "MR": _mr, "CR": _cr, "DX": _dx, "SC": _sc, "enhanced CT": _enhanced}
+_OF_KIND = {"CT": _ct, "MR": _mr, "CR": _cr, "DX": _dx, "MG": _mg, "US": _us, "SC": _sc, "enhanced CT": _enhanced}
 
 
 def write(datasets: list[Dataset], folder: Path) -> Path:

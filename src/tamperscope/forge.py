@@ -21,6 +21,7 @@ from tamperscope import __version__, writers
 from tamperscope.attacks import cubes
 from tamperscope.attacks.chain import Chain
 from tamperscope.errors import AttackError, UnsupportedError, UsageError
+from tamperscope.formats.dicom import mapped
 from tamperscope.plan import Plan, planned
 from tamperscope.records import JSON, MaskArray, Volume
 from tamperscope.source import Source, StrPath, Triple
@@ -65,7 +66,7 @@ def sample(source: Source, plan: Plan, seed: Sequence[int], at: Triple | None = 
     if plan.headers:
         datasets = _headers(source)
         writers.lossy.declare(datasets, writers.lossy.methods(order))
-        with writers.dicom.mapped(source.series.instances[0].source):
+        with mapped(source.series.instances[0].source):
             order["headers"] = [{"attack": one.name, "params": one.sample(datasets, rng)} for one in plan.headers]
     return order
 

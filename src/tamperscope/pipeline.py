@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tamperscope.records import (
     StudyResult,
     Volume,
 )
+from tamperscope.report import dicom as objects
 from tamperscope.study import DEFAULT_LIMITS, Limits
 from tamperscope.verdict import Policy
 from tamperscope.weights import Card
@@ -47,6 +49,10 @@ def scan(
     cards: Iterable[Card] | None = None,
     threads: int | None = None,
     tick: Tick | None = None,
+    dicom_out: str | PathLike[str] | None = None,
+    dicom_kinds: Sequence[str] = objects.DEFAULT_KINDS,
+    when: datetime | None = None,
+    decoded: Callable[[Volume], None] | None = None,
 ) -> Report:
     """Read, judge and report everything below the given paths, or in the given bytes. Nothing of the input changes.
 
@@ -62,12 +68,18 @@ def scan(
             `detectors.default_cards` if None.
         threads: Threads of a network; all available cores if None.
         tick: Told of progress, if given.
+        dicom_out: A folder for the answer as DICOM objects, ``NAME.KIND.dcm`` a series; none are written if None.
+        dicom_kinds: Which of `report.dicom.KINDS` to write there.
+        when: What those objects say of their making; now if None.
+        decoded: Shown the pixels of each series before it is judged, if given; must not change them.
 
     Returns:
-        The report. Input that cannot be used is listed in it and raises nothing.
+        The report. Input that cannot be used is listed in it and raises nothing; a series of which a DICOM object
+        could not be made says so in its findings.
 
     Raises:
-        UsageError: ``out`` cannot be written.
+        UsageError: ``out`` or ``dicom_out`` cannot be written, or there is no such kind.
+        MissingExtraError: ``dicom_out`` is given, and highdicom is not installed.
         WeightsError: a model is missing or not the one that its Card promises.
     """
     scanner = _Scanner(
@@ -80,8 +92,19 @@ def scan(
         None if out is None else Path(out),
         write_heatmaps,
         keep_heatmaps,
+        None if dicom_out is None else _Delivery(Path(dicom_out), tuple(dicom_kinds), when or datetime.now()),
+        decoded,
     )
     return scanner.scan(source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """Where the DICOM objects go, which, and what they say of their making."""
+
+    folder: Path
+    kinds: tuple[str, ...]
+    when: datetime
 
 
 @dataclass(slots=True)
@@ -97,6 +120,8 @@ class _Scanner:
     out: Path | None
     write_heatmaps: bool
     keep_heatmaps: bool
+    delivery: _Delivery | None
+    decoded: Callable[[Volume], None] | None
     failed: list[Failure] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     heatmaps: list[str] = field(default_factory=list)
@@ -104,6 +129,9 @@ class _Scanner:
     def scan(self, source: Source | Iterable[Source]) -> Report:
         if self.out is not None:
             report.prepare(self.out)
+        if self.delivery is not None:
+            objects.check(self.delivery.kinds)
+            report.prepare(self.delivery.folder)
         reading = study.read(source, self.limits)
         self.failed += reading.failed
         names = _Names()
@@ -128,7 +156,12 @@ class _Scanner:
         """Judge one series and write its files; what is wrong with it is listed and does not stop the others."""
         try:
             volume = self._decoded(series)
-            result = self._judge(volume, tools, name)
+            if self.decoded is not None:
+                self.decoded(volume)
+            asked = [tool for tool in tools if tool[0].input.takes(volume.modality)] or tools
+            result = self._judge(volume, asked, name)
+            if self.delivery is not None:
+                result = self._delivered(self.delivery, series, volume, result, [card for card, _ in asked])
             if self.out is not None:
                 self.pictures[name] = report.write_series(volume, result, self.out, heatmap=self.write_heatmaps)
                 self.heatmaps += [name] if self.write_heatmaps and result.heatmap is not None else []
@@ -168,12 +201,22 @@ class _Scanner:
         finding = f"slices left out because they cannot be decoded: {len(damaged)}"
         return replace(series, instances=tuple(sound), findings=(*series.findings, finding))
 
-    def _judge(self, volume: Volume, tools: list[tuple[Card, Detector]], name: str) -> SeriesResult:
-        """By the models for such pictures, the first of which decides; where there is none, all say why not.
+    def _delivered(
+        self, delivery: _Delivery, series: Series, volume: Volume, result: SeriesResult, models: list[Card]
+    ) -> SeriesResult:
+        """Write the DICOM objects of a series. What cannot be made of it becomes a finding; its verdict stands."""
+        try:
+            made = objects.render(series, volume, result, models, delivery.kinds, self.limits, when=delivery.when)
+        except InputError as error:
+            return replace(result, findings=(*result.findings, f"{objects.LEFT_OUT}: all ({error.message})"))
+        objects.write(made, delivery.folder, result.name)
+        return replace(result, findings=(*result.findings, *made.findings))
+
+    def _judge(self, volume: Volume, asked: list[tuple[Card, Detector]], name: str) -> SeriesResult:
+        """By the models ``asked``: those for such pictures, the first of which decides, or all, which say why not.
 
         Only the deciding detector keeps its heat map, which takes as much memory as the volume.
         """
-        asked = [tool for tool in tools if tool[0].input.takes(volume.modality)] or tools
         evidence: list[Evidence] = []
         for card, detector in asked:
             found = detector.detect(volume)

@@ -266,7 +266,7 @@ class _Scan:
         """One file's bytes, wherever they come from."""
         kind = _kind(data)
         if not explicit and _is_own_result(instance, kind, data):
-            self._skip(instance.source, "a result of tamperscope")
+            self._skip(instance.source, dicom.OWN_RESULT)
             return
         instance = replace(instance, sha256=hashlib.sha256(data).hexdigest())
         if kind == "dicom":

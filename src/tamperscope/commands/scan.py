@@ -36,6 +36,16 @@ def scan(
         str | None, typer.Option(help="Judge with this one instead of the fast ones: ct-accurate, say.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores if left out.")] = None,
+    dicom_out: Annotated[
+        Path | None, typer.Option(help="Folder for the answer as DICOM objects, NAME.KIND.dcm a series.")
+    ] = None,
+    dicom_kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A kind of DICOM object to write, may be repeated: sr, seg, capture, keys (these if left out), "
+            "heatmap, presentation."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Scan studies for tampering.
@@ -49,11 +59,17 @@ def scan(
     import tamperscope
     from tamperscope import detectors
     from tamperscope.report import json as json_report
+    from tamperscope.report.dicom import DEFAULT_KINDS
     from tamperscope.study import DEFAULT_LIMITS
     from tamperscope.verdict import Policy
 
     if json and heatmap and out is None:
         typer.echo("tamperscope: --heatmap writes files (say with --out where to)", err=True)
+        raise typer.Exit(USAGE_ERROR)
+    if dicom_kind and dicom_out is None:
+        typer.echo(
+            "tamperscope: --dicom-kind chooses what --dicom-out writes (say with --dicom-out where to)", err=True
+        )
         raise typer.Exit(USAGE_ERROR)
     folder = out if out is not None or json else Path("tamperscope-report")
     limits = replace(DEFAULT_LIMITS, max_pixels=max_pixels) if max_pixels else DEFAULT_LIMITS
@@ -69,6 +85,8 @@ def scan(
             cards=None if model is None else (detectors.chosen_card(model),),
             threads=threads,
             tick=tick,
+            dicom_out=dicom_out,
+            dicom_kinds=dicom_kind or DEFAULT_KINDS,
         )
     try:
         _complain(report)
@@ -76,7 +94,7 @@ def scan(
             written = [series.name for series in report.series if heatmap and series.probability is not None]
             typer.echo(json_report.render(report, heatmaps=written).encode(), nl=False)  # RFC 8259: UTF-8
         elif not quiet:
-            _summarise(report, folder)
+            _summarise(report, folder, dicom_out)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader left, `| head` say. Its exit code would be 1, which here means "suspicious".
@@ -96,13 +114,20 @@ def _complain(report: Report) -> None:
         typer.echo("tamperscope: nothing could be read (give DICOM, NIfTI, PNG, JPEG or TIFF images)", err=True)
 
 
-def _summarise(report: Report, folder: Path | None) -> None:
+def _summarise(report: Report, folder: Path | None, dicom_out: Path | None) -> None:
     from tamperscope.report import words
+    from tamperscope.report.dicom import LEFT_OUT
 
     for series in report.series:
         typer.echo(_line(series))
     if report.skipped:
         typer.echo(f"{len(report.skipped)} objects are no images to analyse and were skipped; the report lists them.")
+    for series in report.series:
+        for finding in series.findings:
+            if finding.startswith(LEFT_OUT):
+                typer.echo(words.visible(f"{series.name}: {finding}"))
+    if dicom_out is not None:
+        typer.echo(words.visible(f"DICOM objects: {dicom_out}"))
     if folder is not None:
         typer.echo(words.visible(f"Report: {folder / 'report.html'}"))
 

@@ -6,8 +6,11 @@ declares. Values that cannot be converted count as absent: headers in the wild h
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
@@ -15,6 +18,7 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
+from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import data_element_offset_to_value, read_dataset, read_partial, read_preamble
@@ -117,6 +121,22 @@ PALETTE_KEYWORDS = (
     *(f"Segmented{name}Data" for name in PALETTES),
 )
 MAX_EQUIPMENT = 32
+OWN_MANUFACTURER = "tamperscope"
+"""Who made a result object, in its Contributing Equipment."""
+RESULT_PURPOSE = ("1630", "99IHE")
+"""Purpose of Reference "Processing Algorithm", IHE AI Results 6.5.3.1; a forgery has (109100, DCM) instead."""
+RESULT_IMAGES = {
+    "1.2.840.10008.5.1.4.1.1.7": "OT",  # Secondary Capture
+    "1.2.840.10008.5.1.4.1.1.30": "OT",  # Parametric Map
+    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
+}
+"""SOP classes of result objects that are images, with the modality that they state: none of an acquisition."""
+RESULT_DOCUMENTS = {
+    "1.2.840.10008.5.1.4.1.1.88.34": "SR",  # Comprehensive 3D SR
+    "1.2.840.10008.5.1.4.1.1.88.59": "KO",  # Key Object Selection
+    "1.2.840.10008.5.1.4.1.1.11.1": "PR",  # Grayscale Softcopy Presentation State
+}
+OWN_RESULT = "a result of tamperscope"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,12 +340,35 @@ def group(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:
     return per_frame or item(item(dataset, "SharedFunctionalGroupsSequence"), keyword)
 
 
+def is_result(dataset: Dataset) -> bool:
+    """Whether an object is a result of this program, by its class, Image Type, modality and Contributing Equipment.
+
+    The equipment alone is not enough: a forger could hide an image from the scan by pasting it there. An object that
+    claims an acquisition is never a result.
+    """
+    sop_class, modality = text(dataset, "SOPClassUID") or "", text(dataset, "Modality")
+    image_type = (text(dataset, "ImageType") or "").split("\\")
+    derived = RESULT_IMAGES.get(sop_class) == modality and image_type[0] == "DERIVED"
+    if not derived and RESULT_DOCUMENTS.get(sop_class) != modality:
+        return False
+    return any(_is_own(item(dataset, "ContributingEquipmentSequence", index)) for index in range(MAX_EQUIPMENT))
+
+
+def _is_own(equipment: Dataset | None) -> bool:
+    purpose = item(equipment, "PurposeOfReferenceCodeSequence")
+    if equipment is None or purpose is None or text(equipment, "Manufacturer") != OWN_MANUFACTURER:
+        return False
+    return (text(purpose, "CodeValue"), text(purpose, "CodingSchemeDesignator")) == RESULT_PURPOSE
+
+
 def skip_reason(parsed: Parsed) -> str | None:
     """Why an object is no image to analyse, or None."""
     dataset = parsed.dataset
     sop_class = sop_class_of(parsed)
     if sop_class == DICOMDIR_CLASS:
         return "index of a DICOM medium; the files it names are read themselves"
+    if is_result(dataset):
+        return OWN_RESULT
     modality = text(dataset, "Modality") or ""
     if modality in NOT_IMAGES:
         return f"{modality}: {NOT_IMAGES[modality]}, not an image"
@@ -487,3 +530,49 @@ def _equipment(dataset: Dataset) -> list[JSON]:
             }
         )
     return found
+
+
+# --- whole headers, for what is written beside a source ---
+
+
+@contextmanager
+def mapped(source: str) -> Iterator[None]:
+    """Elements that pydicom can carry but not convert become our error; its warnings, which quote them, are dropped."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (TamperscopeError, OSError):
+        raise
+    except Exception as error:
+        raise UnsupportedError(
+            f"{source}: its header cannot be written again ({type(error).__name__})",
+            hint="export the series as explicit VR little endian first",
+        ) from error
+
+
+def whole_header(data: bytes, source: str) -> Dataset:
+    """All elements of an object as they stand in its bytes, but for the pixels.
+
+    Raises:
+        UnsupportedError: the header cannot be carried over.
+    """
+    with mapped(source):
+        dataset = dcmread(BytesIO(data), force=True, stop_before_pixels=True)
+        return dataset if dataset.original_encoding[1] else _little_endian(dataset)
+
+
+def _little_endian(dataset: Dataset) -> Dataset:
+    """The same elements without a memory of big endian, in which pydicom would refuse to write them otherwise."""
+    for element in dataset.iterall():
+        # pydicom carries the values of OW as bytes, and does not turn them.
+        if element.VR == "OW" and isinstance(element.value, bytes):
+            element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+    plain = Dataset({tag: dataset[tag] for tag in dataset.keys()})  # noqa: SIM118  gives tags
+    plain.file_meta = dataset.file_meta
+    return plain
+
+
+def derived_uid(*parts: str) -> str:
+    """The UID under 2.25 (PS3.5 B.2) that stands for these words, always the same one."""
+    return f"2.25.{int.from_bytes(hashlib.sha256('/'.join(parts).encode()).digest()[:16], 'big')}"

@@ -68,12 +68,22 @@ def grey(volume: Volume, k: int) -> Image.Image:
     CT is shown in the lung window, other pictures from the 0.5th to the 99.5th percentile, colour as stored.
     MONOCHROME1 is inverted here and nowhere else.
     """
-    plane = np.nan_to_num(volume.voxels[k].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    plane = _plane(volume, k)
     low, high = _window(volume, plane)
     shades = (np.clip((plane - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
     if volume.photometric == "MONOCHROME1":
         shades = 255 - shades
     return Image.fromarray(shades).convert("RGB")
+
+
+def window(volume: Volume, k: int) -> tuple[float, float]:
+    """The values of slice ``k`` that `grey` shows as black and as white."""
+    return _window(volume, _plane(volume, k))
+
+
+def _plane(volume: Volume, k: int) -> NDArray[np.float64]:
+    plane = volume.voxels[k].astype(np.float64)
+    return np.asarray(np.nan_to_num(plane, nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float64)
 
 
 def _window(volume: Volume, plane: NDArray[np.float64]) -> tuple[float, float]:

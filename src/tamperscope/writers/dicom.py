@@ -8,25 +8,20 @@ all that is made of one study: nothing written here can be filed into the study 
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from tamperscope import geometry
-from tamperscope.errors import TamperscopeError, UnsupportedError
-from tamperscope.formats.dicom import integer
+from tamperscope.errors import UnsupportedError
+from tamperscope.formats.dicom import derived_uid, integer, mapped, whole_header
 from tamperscope.geometry import Plane
 from tamperscope.records import FloatArray, Series, Volume, voxel_digest
 from tamperscope.study import DEFAULT_LIMITS, Limits, payloads
@@ -60,12 +55,8 @@ def headers(series: Series, limits: Limits = DEFAULT_LIMITS) -> list[Dataset]:
     Raises:
         InputError: a file cannot be read.
     """
-    found: list[Dataset] = []
-    for instance, data in zip(series.instances, payloads(series.instances, limits), strict=True):
-        with mapped(instance.source):
-            dataset = dcmread(BytesIO(data), force=True, stop_before_pixels=True)
-            found.append(dataset if dataset.original_encoding[1] else _little_endian(dataset))
-    return found
+    read = zip(series.instances, payloads(series.instances, limits), strict=True)
+    return [whole_header(data, instance.source) for instance, data in read]
 
 
 def write(
@@ -156,22 +147,6 @@ def _neutral(
     return datasets, planes
 
 
-@contextmanager
-def mapped(source: str) -> Iterator[None]:
-    """Elements that pydicom can carry but not convert become our error; its warnings, which quote them, are dropped."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (TamperscopeError, OSError):
-        raise
-    except Exception as error:
-        raise UnsupportedError(
-            f"{source}: its header cannot be written again ({type(error).__name__})",
-            hint="export the series as explicit VR little endian first",
-        ) from error
-
-
 # --- identity ---
 
 
@@ -186,19 +161,15 @@ class _Identity:
     def of(cls, series: Series, original: Volume, mark: Mark | None) -> _Identity:
         source = [series.series_uid or "", original.digest]
         return cls(
-            _uid("study", series.study_uid or original.digest),
-            _uid("series", *source, *(["twin"] if mark is None else [mark.role, mark.record])),
+            derived_uid("study", series.study_uid or original.digest),
+            derived_uid("series", *source, *(["twin"] if mark is None else [mark.role, mark.record])),
         )
 
     def give(self, dataset: Dataset, number: int) -> None:
         """Replace the identity of image ``number`` of the series, in the data set and in its meta information."""
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = self.study, self.series
-        dataset.SOPInstanceUID = _uid("image", self.series, str(number))
+        dataset.SOPInstanceUID = derived_uid("image", self.series, str(number))
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-
-
-def _uid(*parts: str) -> str:
-    return f"2.25.{int.from_bytes(hashlib.sha256('/'.join(parts).encode()).digest()[:16], 'big')}"
 
 
 def _neutralise(dataset: Dataset, source: str) -> None:
@@ -220,17 +191,6 @@ def _neutralise(dataset: Dataset, source: str) -> None:
         # A group's length (retired) is that of the old encoding; overlays without data lay in the pixels' spare bits.
         if tag.group == PIXEL_GROUP or tag.group in packed or tag.element == 0:
             del dataset[tag]
-
-
-def _little_endian(dataset: Dataset) -> Dataset:
-    """The same elements without a memory of big endian, in which pydicom would refuse to write them otherwise."""
-    for element in dataset.iterall():
-        # pydicom carries the values of OW as bytes, and does not turn them.
-        if element.VR == "OW" and isinstance(element.value, bytes):
-            element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
-    plain = Dataset({tag: dataset[tag] for tag in dataset.keys()})  # noqa: SIM118  gives tags
-    plain.file_meta = dataset.file_meta
-    return plain
 
 
 def _move(dataset: Dataset, plane: Plane, original: Volume, region: Region) -> None:
