@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from tamperscope.commands import datasets, models, train
+from tamperscope.commands import datasets, models, node, train
 from tamperscope.commands.benchmark import benchmark
 from tamperscope.commands.doctor import doctor
 from tamperscope.commands.evaluate import evaluate
 from tamperscope.commands.forge import forge
 from tamperscope.commands.forge_set import forge_set
 from tamperscope.commands.scan import scan
+from tamperscope.commands.status import status
 from tamperscope.commands.terminal import USAGE_ERROR
+from tamperscope.commands.verify import verify
 
 app = typer.Typer(
     name="tamperscope",
@@ -33,6 +35,9 @@ app.add_typer(train.app)
 app.command()(evaluate)
 app.command()(benchmark)
 app.add_typer(models.app)
+app.add_typer(node.app)
+app.command()(status)
+app.command()(verify)
 app.command()(doctor)
 
 

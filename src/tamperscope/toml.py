@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tamperscope.errors import UsageError
 
@@ -87,7 +87,7 @@ class Checker:
 
         Args:
             table: What the file says.
-            kind: Its fields are numbers, truths, texts, paths, tuples of these, or one of them and None. Metadata
+            kind: Its fields are numbers, truths, texts, paths, tuples of these, literals, or one and None. Metadata
                 bound a number: "least" and "most" are allowed themselves, "above" and "below" are not.
             where: What messages call the table.
             folder: What paths are relative to.
@@ -108,6 +108,10 @@ class Checker:
     def _value(self, key: str, value: Any, hint: Any, bounds: Mapping[str, float], folder: Path) -> Any:
         if get_origin(hint) is tuple:
             return self._values(key, value, get_args(hint), bounds, folder)
+        if get_origin(hint) is Literal:
+            if value not in get_args(hint):
+                raise self.fail(f"{key} = {value!r}", f"it is one of {', '.join(map(str, get_args(hint)))}")
+            return value
         (sort,) = (one for one in (get_args(hint) or (hint,)) if one is not NoneType)
         if sort is Path:
             return folder / self._value(key, value, str, bounds, folder)

@@ -1,0 +1,88 @@
+"""The database: SQLite in a file unless a URL says PostgreSQL. Its schema is brought up to date by migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+
+from tamperscope.errors import MissingExtraError, UsageError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_MS = 30_000
+"""How long SQLite waits for another process that writes."""
+
+
+def connect(url: str) -> Engine:
+    """An engine for ``url``; a transaction on SQLite locks at once and is on the disk when it is committed.
+
+    Raises:
+        UsageError: the URL cannot be understood, or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+        sqlite = parsed.get_backend_name() == "sqlite"
+        engine = create_engine(parsed, pool_pre_ping=not sqlite)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "the driver", "postgres") from error
+    except (ArgumentError, NoSuchModuleError) as error:
+        hint = "sqlite:////var/lib/tamperscope/node.db or postgresql+psycopg://user@host/name"
+        raise UsageError("the database's URL cannot be understood", hint=hint) from error
+    if sqlite:
+        event.listen(engine, "connect", _durable)
+        event.listen(engine, "begin", _locked)
+    return engine
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to the newest version; does nothing where it is.
+
+    Raises:
+        UsageError: the database cannot be reached or written to.
+    """
+    try:
+        with engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except OperationalError as error:
+        raise unreachable(engine, error) from error
+
+
+def version(engine: Engine) -> tuple[str | None, str | None]:
+    """(version of the schema that is there, newest version).
+
+    Raises:
+        UsageError: the database cannot be reached.
+    """
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        raise unreachable(engine, error) from error
+    return current, ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+def unreachable(engine: Engine, error: OperationalError) -> UsageError:
+    """What to say where there is no connection; the URL without its password."""
+    where = engine.url.render_as_string(hide_password=True)
+    return UsageError(f"the database {where} cannot be used: {error.orig}", hint="check path, server and rights")
+
+
+def _durable(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions begin where `_locked` says so
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _locked(connection: Connection) -> None:
+    # A transaction that reads first and writes later could find the database changed and would have to be repeated.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,260 @@
+"""Result objects to where they belong: C-STORE or STOW-RS, and the archive's word that it keeps them.
+
+Sending again does no harm: the UIDs of a result follow from what it says, so an archive holds it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom import AE, build_context
+from pynetdicom.association import Association
+from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
+from sqlalchemy import Engine, delete, select
+
+from tamperscope.errors import TamperscopeError, UnreadableError, UsageError
+from tamperscope.jobs.queue import Job, Order, inserted
+from tamperscope.jobs.tables import COMMITMENTS
+from tamperscope.jobs.worker import Done, Later
+from tamperscope.records import JSON
+from tamperscope.report.dicom import DEFAULT_KINDS
+
+SUCCESS = 0x0000
+WARNINGS = range(0xB000, 0xC000)
+"""Stored, with something to say (PS3.4 table B.2-1)."""
+COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
+"""Well-known SOP instance of the Storage Commitment Push Model (PS3.4 J.3.5)."""
+REQUEST = 1
+"""Action type: request storage commitment."""
+
+
+class DeliveryError(TamperscopeError):
+    """A destination did not take what was sent; it is sent again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where results go, and which."""
+
+    name: str
+    kind: Literal["c-store", "stow"]
+    ae_title: str = ""
+    host: str = ""
+    port: int = 104
+    url: str = ""
+    """Of the DICOMweb service, for STOW-RS."""
+    user: str = ""
+    password_file: Path | None = None
+    objects: tuple[str, ...] = DEFAULT_KINDS
+    commitment: bool = False
+    """Ask for storage commitment (PS3.4 annex J) after C-STORE, and send again what is not vouched for."""
+    tls: bool = False
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Delivers for the node ``ae_title``. ``tls`` makes the context of outgoing connections."""
+
+    engine: Engine
+    ae_title: str
+    destinations: Mapping[str, Destination]
+    folder: Path
+    """What the paths in jobs are relative to."""
+    tls: Callable[[], ssl.SSLContext] | None = None
+    handlers: tuple[str, ...] = field(default=("deliver", "commit"), init=False)
+
+    def orders(self, files: Mapping[str, Path]) -> list[Order]:
+        """A job for each destination that wants any of the objects (kind to file) of one result."""
+        made = []
+        for destination in self.destinations.values():
+            chosen = [str(files[kind].relative_to(self.folder)) for kind in destination.objects if kind in files]
+            if chosen:
+                digest = hashlib.sha256("\n".join(chosen).encode()).hexdigest()
+                payload: dict[str, JSON] = {"destination": destination.name, "files": list[JSON](chosen)}
+                made.append(Order("deliver", f"{destination.name}:{digest}", payload))
+        return made
+
+    def deliver(self, job: Job) -> Done:
+        """Send the objects of one job.
+
+        Raises:
+            DeliveryError: the destination cannot be reached or refuses one.
+        """
+        destination = self._destination(job)
+        datasets = [self._read(name) for name in job.payload["files"]]
+        (self._store if destination.kind == "c-store" else self._stow)(destination, datasets)
+        result: dict[str, Any] = {"destination": destination.name, "objects": len(datasets)}
+        if not (destination.commitment and destination.kind == "c-store"):
+            return Done(result)
+        transaction = _transaction(job.key, job.tries)
+        payload = {"destination": destination.name, "files": job.payload["files"], "transaction": transaction}
+        return Done(result, (Order("commit", f"commit:{transaction}", payload),))
+
+    def commit(self, job: Job) -> Done:
+        """Ask a destination to vouch for what it got, and see what it said.
+
+        Raises:
+            Later: it has not said anything yet.
+            DeliveryError: it cannot be asked.
+        """
+        destination, transaction = self._destination(job), str(job.payload["transaction"])
+        failed = self._reported(transaction)
+        if failed is None:
+            self._ask(destination, transaction, [self._read(name) for name in job.payload["files"]])
+            raise Later(f"{destination.name} has not vouched for the objects yet")
+        if not failed:
+            return Done({"destination": destination.name, "committed": True})
+        again = {"destination": destination.name, "files": job.payload["files"]}
+        order = Order("deliver", f"{destination.name}:again:{transaction}", again)
+        return Done({"destination": destination.name, "committed": False, "failed": len(failed)}, (order,))
+
+    def _destination(self, job: Job) -> Destination:
+        name = str(job.payload["destination"])
+        if name not in self.destinations:
+            raise UsageError(f"no destination is called {name}", hint="add it to the configuration, then resend")
+        return self.destinations[name]
+
+    def _read(self, name: str) -> Dataset:
+        try:
+            return dcmread(self.folder / name)
+        except OSError as error:
+            raise UnreadableError(f"{name}: {error.strerror}", hint="analyse the study again") from error
+
+    def _reported(self, transaction: str) -> list[str] | None:
+        with self.engine.connect() as connection:
+            query = select(COMMITMENTS.c.failed).where(COMMITMENTS.c.transaction_uid == transaction)
+            row = connection.execute(query).one_or_none()
+        return None if row is None else list(row[0])
+
+    def _store(self, destination: Destination, datasets: Sequence[Dataset]) -> None:
+        pairs = dict.fromkeys((str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID)) for one in datasets)
+        contexts = [build_context(abstract, syntax) for abstract, syntax in pairs]
+        with self._association(destination, contexts) as association:
+            for dataset in datasets:
+                status = _status(partial(association.send_c_store, dataset))
+                if status != SUCCESS and status not in WARNINGS:
+                    said = "no answer" if status is None else f"status 0x{status:04X}"
+                    what = f"{destination.name} did not store a {dataset.SOPClassUID.name} ({said})"
+                    raise DeliveryError(what, hint="see the archive's log")
+
+    def _ask(self, destination: Destination, transaction: str, datasets: Sequence[Dataset]) -> None:
+        request = Dataset()
+        request.TransactionUID = transaction
+        request.ReferencedSOPSequence = [_reference(dataset) for dataset in datasets]
+        context = build_context(StorageCommitmentPushModel, ImplicitVRLittleEndian)
+        with self._association(destination, [context]) as association:
+            status = _status(
+                lambda: association.send_n_action(request, REQUEST, StorageCommitmentPushModel, COMMITMENT_INSTANCE)[0]
+            )
+        if status != SUCCESS:
+            said = "no answer" if status is None else f"status 0x{status:04X}"
+            raise DeliveryError(f"{destination.name} takes no storage commitment ({said})", hint="turn it off for it")
+
+    @contextmanager
+    def _association(self, destination: Destination, contexts: Sequence[Any]) -> Iterator[Association]:
+        with association(destination, self.ae_title, contexts, self.tls) as one:
+            yield one
+
+    def _stow(self, destination: Destination, datasets: Sequence[Dataset]) -> None:
+        import requests
+        from dicomweb_client.api import DICOMwebClient
+
+        try:
+            client = DICOMwebClient(destination.url, session=_session(destination))
+            client.store_instances(datasets=list(datasets))
+        except (requests.RequestException, OSError, ValueError) as error:
+            answer = getattr(getattr(error, "response", None), "status_code", None)
+            said = f"HTTP {answer}" if answer else type(error).__name__
+            hint = "check its address, its user, and its log"
+            raise DeliveryError(f"{destination.name} did not take the objects ({said})", hint=hint) from error
+
+
+@contextmanager
+def association(
+    destination: Destination, ae_title: str, contexts: Sequence[Any], tls: Callable[[], ssl.SSLContext] | None = None
+) -> Iterator[Association]:
+    """An association with a destination, released at the end.
+
+    Raises:
+        DeliveryError: there is none to be had; the message says who said no.
+    """
+    ae = AE(ae_title)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = destination.timeout_s
+    if destination.tls and tls is None:
+        raise UsageError(f"{destination.name} wants TLS, the node has no [tls]", hint="name certificate and key")
+    tls_args = (tls(), destination.host) if destination.tls and tls is not None else None
+    made = ae.associate(
+        destination.host, destination.port, list(contexts), ae_title=destination.ae_title, tls_args=tls_args
+    )
+    if not made.is_established:
+        how = "rejected the association" if made.is_rejected else "cannot be reached"
+        where = f"{destination.name} ({destination.ae_title} at {destination.host}:{destination.port})"
+        raise DeliveryError(f"{where} {how}", hint="check address, AE titles, and that it knows this node")
+    try:
+        yield made
+    finally:
+        if made.is_established:
+            made.release()
+
+
+def reported(engine: Engine, transaction: str, failed: Sequence[str], now: float) -> None:
+    """Keep what an archive said of a transaction (N-EVENT-REPORT, PS3.4 J.3.3)."""
+    with engine.begin() as connection:
+        connection.execute(delete(COMMITMENTS).where(COMMITMENTS.c.transaction_uid == transaction))
+        row = {"transaction_uid": transaction, "failed": list(failed), "reported": now}
+        connection.execute(inserted(connection, COMMITMENTS).values(**row))
+
+
+def _reference(dataset: Dataset) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = dataset.SOPClassUID
+    reference.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+    return reference
+
+
+def _transaction(key: str, tries: int) -> str:
+    """A Transaction UID of this delivery alone."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'tamperscope commitment {key} {tries}').int}"
+
+
+def _status(send: Callable[[], Dataset]) -> int | None:
+    """The status of an answer; None where none came. pynetdicom says with ValueError that nobody took the context."""
+    try:
+        answer = send()
+    except (ValueError, RuntimeError) as error:
+        raise DeliveryError(f"the object cannot be sent: {error}", hint="choose other objects for it") from error
+    return int(answer.Status) if answer and "Status" in answer else None
+
+
+def _session(destination: Destination) -> Any:
+    from dicomweb_client.session_utils import create_session, create_session_from_user_pass
+
+    if not destination.user:
+        return create_session()
+    return create_session_from_user_pass(destination.user, password(destination.password_file))
+
+
+def password(file: Path | None) -> str:
+    """The first line of a file, which is not in the configuration itself so that this can be shown around.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if file is None:
+        raise UsageError("a user without a password_file", hint="name the file that holds the password")
+    try:
+        return file.read_text(encoding="utf-8").splitlines()[0].strip()
+    except (OSError, IndexError, ValueError) as error:
+        raise UsageError(f"cannot read the password from {file}", hint="one line, readable for the node") from error
