@@ -1,7 +1,7 @@
 # The commands of this project, for people and CI alike. `make` lists them.
 #
 # Everything lives in .venv. Three stamps say how much of it is there: .base (what a user installs), .dev (and the
-# test tools), .train (and torch). A changed pyproject.toml makes them stale.
+# node's extras and the test tools), .train (and torch). A changed pyproject.toml makes them stale.
 
 PYTHON ?= python3
 VENV := .venv
@@ -61,10 +61,10 @@ $(VENV)/.base: pyproject.toml | $(PY)
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "Installing the test tools"
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[dev,dicom,postgres]'
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.dev
 	@echo "Installing torch, which takes a few minutes"
-	@$(PIP) --editable '.[dev,train]'
+	@$(PIP) --editable '.[dev,dicom,postgres,train]'
 	@touch $@

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,3 +98,14 @@ def phantom_series(folder: Path, shape: tuple[int, int, int] = (4, 256, 256), se
 
     phantom.write_dicom(phantom.chest(shape, (2.5, 1.4, 1.4), np.random.default_rng(seed)), folder)
     return folder
+
+
+def until(condition: Callable[[], object], seconds: float = 60.0) -> object:
+    """What the condition gives once it gives something."""
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.1)):
+        found = condition()
+        if found:
+            return found
+        pause.wait(0.1)
+    raise AssertionError("waited in vain")

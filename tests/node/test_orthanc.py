@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 import pytest
@@ -33,7 +32,6 @@ ORTHANC = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 HTTP, DICOM, NODE_PORT = 8042, 4242, 11112
 SECRET = "only for this test"  # noqa: S105
-PATIENCE_S = 60.0
 there = Path(ORTHANC).exists() and DICOMWEB.exists() and shutil.which("unshare") and shutil.which("ip")
 inside = pytest.mark.skipif(INSIDE not in os.environ, reason="runs inside a network of its own")
 
@@ -126,7 +124,7 @@ def orthanc(tmp_path):
             }
             (tmp_path / "orthanc.json").write_text(json.dumps(settings))
             started(tmp_path, ORTHANC, str(tmp_path / "orthanc.json"))
-            until(lambda: ask("/system"))
+            nodes.until(lambda: ask("/system"))
 
         yield start
 
@@ -140,7 +138,7 @@ def node(tmp_path):
             (tmp_path / "secret").write_text(f"{SECRET}\n")
             path = nodes.settings(tmp_path, more, NODE)
             started(tmp_path, sys.executable, "-m", "tamperscope", "node", "--config", str(path))
-            until(lambda: nodes.echoscu(NODE_PORT, calling="ORTHANC").returncode == 0)
+            nodes.until(lambda: nodes.echoscu(NODE_PORT, calling="ORTHANC").returncode == 0)
             return path
 
         yield start
@@ -176,17 +174,6 @@ def ask(path: str):
         return None
 
 
-def until(condition):
-    """What the condition gives once it gives something."""
-    pause = Event()
-    for _ in range(int(PATIENCE_S / 0.2)):
-        found = condition()
-        if found:
-            return found
-        pause.wait(0.2)
-    raise AssertionError("waited in vain")
-
-
 def studies_of(folder: Path) -> dict[str, str]:
     """A forged series and its pristine twin as DICOM; their Study Instance UIDs."""
     rng = np.random.default_rng(2019)
@@ -216,10 +203,10 @@ def test_studies_sent_to_orthanc_are_answered_into_the_study_and_nothing_loops(t
     for name in uids:
         done = nodes.storescu(DICOM, *sorted((tmp_path / "studies" / name).iterdir()), called="ORTHANC")
         assert done.returncode == 0, done.stderr
-    until(lambda: {"SR", "SEG", "KO"} <= set(modalities(uids["forged"])))
-    until(lambda: "SR" in modalities(uids["pristine"]))
+    nodes.until(lambda: {"SR", "SEG", "KO"} <= set(modalities(uids["forged"])))
+    nodes.until(lambda: "SR" in modalities(uids["pristine"]))
     status = [sys.executable, "-m", "tamperscope", "status", "--config", str(config), "--json"]
-    until(lambda: _idle(status))
+    nodes.until(lambda: _idle(status))
     judged = {line["study"]: line["verdicts"] for line in audit(tmp_path) if line["event"] == "judged"}
     assert judged == {uids["forged"]: {"suspicious": 1}, uids["pristine"]: {"no_evidence": 1}}
     assert "SEG" not in modalities(uids["pristine"])
@@ -248,8 +235,8 @@ def test_orthanc_is_polled_and_answered_over_the_web(tmp_path, orthanc, node):
     uids = studies_of(tmp_path / "studies")
     done = nodes.storescu(DICOM, *sorted((tmp_path / "studies" / "forged").iterdir()), called="ORTHANC")
     assert done.returncode == 0, done.stderr
-    until(lambda: {"SR", "SEG", "KO"} <= set(modalities(uids["forged"])))
-    until(lambda: [line for line in audit(tmp_path) if line["event"] == "delivered"])
+    nodes.until(lambda: {"SR", "SEG", "KO"} <= set(modalities(uids["forged"])))
+    nodes.until(lambda: [line for line in audit(tmp_path) if line["event"] == "delivered"])
     assert len([line for line in audit(tmp_path) if line["event"] == "judged"]) == 1
 
 
