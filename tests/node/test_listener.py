@@ -274,3 +274,29 @@ def test_tls_lets_in_who_shows_a_certificate_of_ours_and_nobody_else(tmp_path, a
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         with connected(port) as connection, pytest.raises(ssl.SSLError, match=r"(?i)version|protocol|alert"):
             old.wrap_socket(connection)
+
+
+def test_an_object_that_is_too_large_is_cut_off_and_leaves_nothing(tmp_path):
+    text = nodes.BASE.replace("request_s = 1.0", "request_s = 1.0\nobject_bytes = 1048576")
+    with nodes.listening(nodes.settings(tmp_path, text=text)) as (parts, port):
+        large, small = (
+            written(tmp_path / "large", nodes.ct(1, side=1024)),
+            written(tmp_path / "out", nodes.ct(3, side=512)),
+        )
+        assert nodes.storescu(port, *large).returncode != 0
+        assert stored(parts) == 0
+        assert nodes.until(lambda: not list(parts.store.incoming.iterdir()))
+        assert nodes.storescu(port, *small).returncode == 0, "three of half the size are no object too large"
+        assert stored(parts) == 3
+
+
+def test_other_pixels_under_a_known_uid_are_kept_beside_and_noted(node, tmp_path):
+    parts, port = node
+    first, second = nodes.ct(1)[0], nodes.ct(1)[0]
+    second.PixelData = bytes(len(second.PixelData))
+    for number, dataset in enumerate((first, second, second)):
+        assert nodes.storescu(port, *written(tmp_path / f"{number}", [dataset])).returncode == 0
+    assert stored(parts) == 2
+    (conflict,) = [line for line in audit(parts) if line["event"] == "conflict"]
+    assert conflict["instance"] == first.SOPInstanceUID
+    assert len(parts.store.images(first.StudyInstanceUID)) == 2

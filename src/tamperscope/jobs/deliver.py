@@ -29,6 +29,7 @@ from tamperscope.jobs.tables import COMMITMENTS
 from tamperscope.jobs.worker import Done, Later
 from tamperscope.records import JSON
 from tamperscope.report.dicom import DEFAULT_KINDS
+from tamperscope.report.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 SUCCESS = 0x0000
 WARNINGS = range(0xB000, 0xC000)
@@ -191,6 +192,7 @@ def association(
         DeliveryError: there is none to be had; the message says who said no.
     """
     ae = AE(ae_title)
+    ae.implementation_class_uid, ae.implementation_version_name = IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = destination.timeout_s
     if destination.tls and tls is None:
         raise UsageError(f"{destination.name} wants TLS, the node has no [tls]", hint="name certificate and key")

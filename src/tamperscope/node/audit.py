@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tamperscope.node.identity import IMPLEMENTATION_VERSION
 from tamperscope.records import JSON
 from tamperscope.report import words
+from tamperscope.report.dicom.identity import IMPLEMENTATION_VERSION
 
 FILE, MESSAGES = "audit.jsonl", "audit.xml.log"
 Code = tuple[str, str, str]

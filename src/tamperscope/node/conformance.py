@@ -9,8 +9,8 @@ from pydicom.uid import UID
 from tamperscope import __version__
 from tamperscope.node import listener
 from tamperscope.node.config import Listener
-from tamperscope.node.identity import IMPLEMENTATION_CLASS_UID
 from tamperscope.report.dicom import KINDS, SOP_CLASSES, code_table
+from tamperscope.report.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 VERIFICATION, COMMITMENT = "1.2.840.10008.1.1", "1.2.840.10008.1.20.1"
 
@@ -48,7 +48,7 @@ def _lines() -> Iterator[str]:
         ("", ""),
         [
             ("Implementation Class UID", IMPLEMENTATION_CLASS_UID),
-            ("Implementation Version Name", "TAMPERSCOPE_ and the version"),
+            ("Implementation Version Name", IMPLEMENTATION_VERSION),
             ("Application context", "1.2.840.10008.3.1.1.1"),
             ("Associations as acceptor", f"{settings.associations} at once unless configured otherwise"),
             ("Connections", f"{settings.connections} in all, {settings.per_host} of one host"),

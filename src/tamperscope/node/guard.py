@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pynetdicom.association import Association
@@ -74,6 +75,16 @@ def stored(association: Association) -> None:
     reader = getattr(association.dul.socket, READER, None)
     if isinstance(reader, _Reader):
         reader.taken = 0
+
+
+def abandoned(association: Association) -> None:
+    """A connection has ended: what had come of an object by then is removed."""
+    message = association.dimse.message
+    file, path = getattr(message, "_data_set_file", None), getattr(message, "_data_set_path", None)
+    if file is not None:
+        file.close()
+    if isinstance(path, Path):
+        path.unlink(missing_ok=True)
 
 
 class GuardedServer(ThreadedAssociationServer):

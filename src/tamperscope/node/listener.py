@@ -19,8 +19,8 @@ from tamperscope.jobs import deliver
 from tamperscope.node import guard
 from tamperscope.node.audit import Audit
 from tamperscope.node.config import Config, Tls
-from tamperscope.node.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from tamperscope.node.store import FullError, Store
+from tamperscope.report.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 SUCCESS, NOT_AUTHORISED, NO_ROOM, CANNOT_UNDERSTAND = 0x0000, 0x0124, 0xA700, 0xC000
 """Status of a C-STORE (PS3.4 B.2.3) and of what a peer may not do (PS3.7 C.5.11)."""
@@ -79,6 +79,7 @@ class Listener:
             (evt.EVT_C_ECHO, self._echoed),
             (evt.EVT_N_EVENT_REPORT, self._reported),
             (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_CONN_CLOSE, lambda event: guard.abandoned(event.assoc)),
         ]
 
     def _stored(self, event: evt.Event) -> int:

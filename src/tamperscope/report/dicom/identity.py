@@ -31,7 +31,8 @@ from .sources import Sources
 
 MANUFACTURER = dicom.OWN_MANUFACTURER
 IMPLEMENTATION_CLASS_UID = derived_uid("implementation", "tamperscope")
-"""(0002,0012): that of this program, not of the libraries it is built on (PS3.7 D.3.3.2)."""
+"""(0002,0012), and on the network: that of this program, not of the libraries it is built on (PS3.7 D.3.3.2)."""
+IMPLEMENTATION_VERSION = f"TSCOPE_{tamperscope.__version__}"[:16]
 CHARACTER_SET = "ISO_IR 192"
 """UTF-8 holds what any source says, and our own words."""
 LONG_STRING, SHORT_STRING = 64, 16
@@ -167,7 +168,7 @@ class Case:
                     setattr(dataset, keyword, self.when.strftime(pattern))
         meta = dataset.file_meta
         meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-        meta.ImplementationVersionName = f"TSCOPE_{tamperscope.__version__}"[:SHORT_STRING]
+        meta.ImplementationVersionName = IMPLEMENTATION_VERSION
         return dataset
 
     def _equipment(self) -> list[Dataset]:
