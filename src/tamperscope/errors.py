@@ -7,8 +7,11 @@
     │   ├── UnreadableError      damaged, truncated, not an image, nothing there
     │   ├── UnsupportedError     a valid file that no installed codec or reader takes
     │   ├── LimitError           larger than a stated limit (pixels, bytes, archive ratio)
-    │   └── UnsafePathError      a name inside an archive or DICOMDIR that leaves its folder
+    │   ├── UnsafePathError      a name inside an archive or DICOMDIR that leaves its folder
+    │   └── RefusedError         an archive does not keep it, however often it is sent
     ├── WeightsError             a model file or its Card is missing, damaged or not as promised
+    ├── FullError                there is no room left to take anything
+    ├── DeliveryError            a peer cannot be reached, or does not take what was sent
     ├── TrainingError            a training cannot go on: its loss is no number, or memory ran out
     └── AttackError              a forgery cannot be made with these parameters in this volume
 
@@ -63,6 +66,18 @@ class LimitError(InputError):
 
 class UnsafePathError(InputError):
     """A name inside an archive or DICOMDIR that leaves its folder."""
+
+
+class RefusedError(InputError):
+    """An archive does not keep it, however often it is sent."""
+
+
+class FullError(TamperscopeError):
+    """There is no room left to take anything; there may be later."""
+
+
+class DeliveryError(TamperscopeError):
+    """A peer cannot be reached, or does not take what was sent; it may later."""
 
 
 class WeightsError(TamperscopeError):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ from tamperscope.decode import decode
 from tamperscope.jobs.database import migrate
 from tamperscope.jobs.ledger import Ledger
 from tamperscope.jobs.queue import Order, Queue
+from tamperscope.jobs.tables import LEDGER
 from tamperscope.node.parts import Parts
 
 
@@ -42,8 +44,9 @@ def parts(config):
 
 def test_status_says_how_it_is(config, parts):
     done = run("status", "--config", config)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 2
     assert "0 instances of 0 studies" in done.output
+    assert "NOT OK  the node is not running" in done.output
     queue = Queue(parts.engine)
     queue.add(Order("deliver", "a", {}))
     queue.fail(queue.take(["deliver"], "w", 10.0), "the archive said no", final=True)
@@ -72,6 +75,14 @@ def test_check_ends_with_2_where_something_is_not_well(config):
     assert "NOT OK  destinations" in done.output
 
 
+def test_what_asks_a_node_makes_none(config, tmp_path):
+    for command in (["status"], ["verify"], ["node", "dead"]):
+        done = run(*command, "--config", config)
+        assert done.exit_code == 2
+        assert "there is no database" in done.output
+    assert not (tmp_path / "node").exists()
+
+
 @pytest.mark.parametrize("command", [["status"], ["verify"], ["node"], ["node", "check"], ["node", "dead"]])
 def test_settings_that_are_not_there_are_named(tmp_path, command):
     done = run(*command, "--config", tmp_path / "none.toml")
@@ -97,10 +108,33 @@ def test_verify_tells_what_changed_since_first_sight(config, parts, tmp_path):
     assert "CHANGED" in done.output
 
 
+def test_a_port_that_is_taken_is_said_at_once(tmp_path):
+    with socket.socket() as other:
+        other.bind((nodes.HERE, 0))
+        other.listen()
+        text = nodes.BASE.replace("port = 0\nfree", f"port = {other.getsockname()[1]}\nfree")
+        done = run("node", "--config", nodes.settings(tmp_path, text=text))
+    assert done.exit_code == 2
+    assert "cannot listen at 127.0.0.1" in done.output
+
+
+def test_a_ledger_that_lost_its_end_is_found_out(config, parts):
+    ledger = Ledger(parts.engine)
+    ledger.add([("1.1", 1, "a" * 64)])
+    parts.audit.write("judged", ledger=ledger.head())
+    assert run("verify", "--config", config).exit_code == 0
+    with parts.engine.begin() as connection:
+        connection.execute(LEDGER.delete())
+    done = run("verify", "--config", config)
+    assert done.exit_code == 2
+    assert "rows were removed from its end" in done.output
+
+
 def test_a_node_runs_alone_in_its_folder_and_stops_in_order(config, tmp_path):
     command = [sys.executable, "-m", "tamperscope", "node", "--config", str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert "listens at" in first.stdout.readline()
+        assert nodes.until(lambda: run("status", "--config", config).exit_code == 0)
         audit = tmp_path / "node" / "audit.jsonl"
         wait = nodes.until(lambda: audit.exists() and audit.read_text().count('"process"') >= 4)
         assert wait

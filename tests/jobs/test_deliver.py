@@ -9,13 +9,11 @@ pytest.importorskip("pynetdicom", reason="the extra [dicom] is not installed")
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import CTImageStorage, StorageCommitmentPushModel
-from sqlalchemy import select
 
 import nodes
-from tamperscope.errors import UnreadableError, UsageError
-from tamperscope.jobs.deliver import COMMITMENT_INSTANCE, Courier, DeliveryError, Destination, password, reported
+from tamperscope.errors import DeliveryError, RefusedError, UnreadableError, UsageError
+from tamperscope.jobs.deliver import Courier, Destination, password, reported
 from tamperscope.jobs.queue import Job, Order, Queue
-from tamperscope.jobs.tables import COMMITMENTS
 from tamperscope.jobs.worker import Later, Worker
 
 # pynetdicom leaves the socket of a connection that was refused to the garbage collector.
@@ -168,25 +166,54 @@ def test_the_archive_vouches_and_what_it_does_not_vouch_for_is_sent_again(engine
             one.commit(job(commit))
         transaction = str(archive.asked[0].TransactionUID)
         assert len(archive.asked[0].ReferencedSOPSequence) == 2
-        reported(engine, transaction, ["1.2.3"], 5.0)
+        sent = [one.ReferencedSOPInstanceUID for one in archive.asked[0].ReferencedSOPSequence]
+        assert reported(engine, transaction, "ARCHIVE", sent[:1], 5.0)
         done = one.commit(job(commit, 2))
         assert done.result == {"destination": "pacs", "committed": False, "failed": 1}
         (again,) = done.after
+        assert again.due > one.now() + 60.0, "not at once"
         (second,) = one.deliver(job(again)).after
         assert second.key != commit.key, "a new transaction"
         with pytest.raises(Later):
             one.commit(job(second))
-        reported(engine, str(archive.asked[1].TransactionUID), [], 6.0)
+        assert reported(engine, str(archive.asked[1].TransactionUID), "ARCHIVE", sent, 6.0)
         assert one.commit(job(second, 2)).result == {"destination": "pacs", "committed": True}
     assert len(archive.arrived) == 4
 
 
-def test_the_last_word_on_a_transaction_counts(engine):
-    reported(engine, "1.2", ["1"], 1.0)
-    reported(engine, "1.2", [], 2.0)
-    with engine.connect() as connection:
-        assert connection.execute(select(COMMITMENTS.c.failed, COMMITMENTS.c.reported)).all() == [([], 2.0)]
-    assert COMMITMENT_INSTANCE == "1.2.840.10008.1.20.1.1"
+def test_what_is_never_vouched_for_is_a_dead_letter_in_the_end(engine, tmp_path, files, archive):
+    with archive.open() as port:
+        one = courier(engine, tmp_path, port, commitment=True)
+        (order,) = one.orders(files)
+        for number in range(5):
+            (commit,) = one.deliver(job(order)).after
+            with pytest.raises(Later):
+                one.commit(job(commit))
+            assert reported(engine, str(archive.asked[number].TransactionUID), "ARCHIVE", [], 1.0)
+            if number == 4:
+                with pytest.raises(RefusedError, match="does not vouch for 2 objects that were sent 5 times"):
+                    one.commit(job(commit, 2))
+                return
+            (order,) = one.commit(job(commit, 2)).after
+
+
+def test_a_slow_destination_holds_up_no_other(engine):
+    queue = Queue(engine)
+    for key in ("a:1", "a:2", "a_b:1"):
+        queue.add(Order("deliver", key, {}))
+    assert queue.take(["deliver"], "w", 10.0, "a_b:").key == "a_b:1"
+    assert queue.take(["deliver"], "w", 10.0, "a_b:") is None
+    assert queue.take(["deliver"], "w", 10.0, "a:").key == "a:1"
+
+
+def test_another_version_of_a_study_is_waited_for(engine):
+    queue = Queue(engine)
+    for key in ("analyse:1.2:1", "analyse:1.2:2", "analyse:1.23:1"):
+        queue.add(Order("analyse", key, {}))
+    held = [queue.take(["analyse"], "w", 10.0) for _ in range(2)]
+    assert queue.held_beside(held[1], "analyse:1.2:")
+    queue.finish(held[0])
+    assert not queue.held_beside(held[1], "analyse:1.2:")
 
 
 def test_a_web_archive_that_is_not_there_is_named_and_no_password_is_shown(engine, tmp_path, files):

@@ -6,17 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from databases import Clock
 from tamperscope.errors import UsageError
 from tamperscope.jobs.database import connect, migrate
 from tamperscope.jobs.queue import LONGEST_WAIT_S, Order, Queue
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 import nodes
 from tamperscope.errors import UsageError
-from tamperscope.node.config import read
+from tamperscope.node.config import Peer, read
 
 PACS = '[[destination]]\nname = "pacs"\nkind = "c-store"\nae_title = "PACS"\nhost = "10.0.0.5"\n'
 
@@ -53,6 +53,8 @@ def test_a_whole_one_is_read(tmp_path):
         (PACS + PACS, "two destinations are called pacs"),
         ('[[destination]]\nname = "web"\nkind = "stow"\n', "destination web says no url"),
         (PACS + 'user = "me"\n', "a user and no password_file"),
+        ('[[peer]]\nae_title = "A"\nhosts = ["pacs.hospital"]\n', "hosts has 'pacs.hospital'"),
+        (PACS.replace('name = "pacs"', 'name = "a:b"'), "a destination is called 'a:b'"),
         ("peer = 3\n", "unknown key|no list of tables|Cannot|no TOML"),
         ("[model]\nfalse_alarms = 0.5\n", "at most 0.1"),
     ],
@@ -61,6 +63,14 @@ def test_what_is_wrong_is_named_with_the_way_out(tmp_path, more, words):
     with pytest.raises(UsageError, match=words) as caught:
         read(nodes.settings(tmp_path, more))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("host", "there"),
+    [("10.1.2.3", True), ("10.9.0.1", False), ("192.0.2.77", True), ("::ffff:10.1.2.3", True), ("fe80::1%eth0", False)],
+)
+def test_hosts_are_addresses_and_networks(host, there):
+    assert Peer("A", ("10.1.2.3", "192.0.2.0/24")).at(host) == there
 
 
 def test_an_open_door_without_a_list_of_guests_is_refused(tmp_path):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import urllib.error
 import urllib.request
 
@@ -17,14 +19,41 @@ from tamperscope.node.parts import Parts
 
 @pytest.fixture
 def parts(tmp_path):
+    """Of a node whose processes have just given a sign of life."""
     made = Parts.of(nodes.settings(tmp_path))
     migrate(made.engine)
+    (made.config.folder / health.ALIVE).mkdir()
+    for part in health.ALIVE_PARTS:
+        (made.config.folder / health.ALIVE / part).touch()
     yield made
     made.engine.dispose()
 
 
+def test_a_process_that_is_silent_is_named(parts):
+    signs = [parts.config.folder / health.ALIVE / part for part in health.ALIVE_PARTS]
+    os.utime(signs[0], (1.0, 1.0))
+    assert health.look(parts.config, parts.engine).problems == ("the listener is not running: the audit log says why",)
+    for sign in signs[1:]:
+        sign.unlink()
+    assert health.look(parts.config, parts.engine).problems == ("the node is not running",)
+
+
+def test_a_request_that_is_never_finished_holds_up_nobody(parts):
+    server = health.serve(parts.config, parts.engine)
+    try:
+        with socket.create_connection((nodes.HERE, server.server_address[1])) as idle:
+            idle.sendall(b"GET /heal")
+            with urllib.request.urlopen(
+                f"http://{nodes.HERE}:{server.server_address[1]}/healthz", timeout=10
+            ) as answer:
+                assert answer.status == 200
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_figures_are_what_is_there_and_problems_are_said_in_words(parts):
-    parts.store.take(builders.to_bytes(nodes.ct(1)[0]), "SENDER")
+    parts.store.take([builders.to_bytes(nodes.ct(1)[0])], "SENDER")
     queue = Queue(parts.engine)
     queue.add(Order("deliver", "a", {}))
     now = health.look(parts.config, parts.engine)

@@ -8,12 +8,11 @@ import pytest
 
 import builders
 import nodes
+from tamperscope.errors import DeliveryError, FullError
 from tamperscope.jobs.database import migrate
-from tamperscope.jobs.deliver import DeliveryError
 from tamperscope.node.config import Folder, Orthanc
 from tamperscope.node.intake import FolderWatcher, OrthancPoller
 from tamperscope.node.parts import Parts
-from tamperscope.node.store import FullError
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def test_files_of_a_folder_are_taken_once_they_rest(parts, tmp_path):
     assert watcher.poll() == 2
     assert watcher.poll() == 0
     assert [path for path in (tmp_path / "in").rglob("*") if path.is_file()] == []
-    assert len(parts.store.images(nodes.ct(1)[0].StudyInstanceUID)) == 2
+    assert len(parts.store.images(nodes.ct(1)[0].StudyInstanceUID)[0]) == 2
 
 
 def test_what_cannot_be_read_is_put_aside_and_noted(parts, tmp_path):
@@ -116,6 +115,19 @@ def test_an_orthanc_that_says_no_is_named(parts, orthanc, status, words):
     orthanc.answers["/changes?since=0&limit=100"] = (status, b"")
     with pytest.raises(DeliveryError, match=words):
         OrthancPoller(Orthanc(orthanc.url), parts.store, parts.audit).poll()
+
+
+def test_what_answers_and_is_no_orthanc_is_named(parts, orthanc):
+    with pytest.raises(DeliveryError, match="is no Orthanc"):
+        OrthancPoller(Orthanc(orthanc.url), parts.store, parts.audit).poll()
+
+
+def test_a_file_that_is_too_large_is_put_aside_and_stops_no_other(parts, tmp_path):
+    put(tmp_path / "in")
+    (tmp_path / "in" / "a").write_bytes(bytes(2000))
+    parts.store.object_bytes = 1999
+    assert FolderWatcher(Folder(tmp_path / "in", 0.0), parts.store, parts.audit).poll() == 2
+    assert (tmp_path / "in" / "failed" / "a").exists()
 
 
 def test_an_orthanc_that_is_not_there_is_named(parts):

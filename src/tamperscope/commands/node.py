@@ -12,6 +12,7 @@ from tamperscope.commands.terminal import USAGE_ERROR, told
 
 if TYPE_CHECKING:
     from tamperscope.jobs.queue import Queue
+    from tamperscope.node.config import Config as Settings
 
 app = typer.Typer(
     name="node",
@@ -30,14 +31,16 @@ def node(context: typer.Context, config: Config = DEFAULT) -> None:
     if context.invoked_subcommand is not None:
         return
     with told():
-        from tamperscope.node.config import read
         from tamperscope.node.run import Node, on_signals
 
-        settings, one = read(config), Node(config)
+        one = Node(config)
         on_signals(one.stop)
-        where = f"{settings.listener.address}:{settings.listener.port}"
-        typer.echo(f"{settings.ae_title} listens at {where}; what happens is in {settings.folder / 'audit.jsonl'}")
-        one.run()
+        one.run(_begun)
+
+
+def _begun(settings: Settings) -> None:
+    where = f"{settings.listener.address}:{settings.listener.port}"
+    typer.echo(f"{settings.ae_title} listens at {where}; what happens is in {settings.folder / 'audit.jsonl'}")
 
 
 @app.command()
@@ -100,5 +103,5 @@ def _queue(config: Path) -> Queue:
     from tamperscope.node.config import read
 
     engine = database.connect(read(config).database)
-    database.migrate(engine)
+    database.ready(engine)
     return Queue(engine)

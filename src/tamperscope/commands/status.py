@@ -26,7 +26,7 @@ def status(
 
         settings = read(config)
         engine = database.connect(settings.database)
-        database.migrate(engine)
+        database.ready(engine)
         now = health.look(settings, engine)
     if json:
         typer.echo(json_lines.dumps(now.tree()))

@@ -30,12 +30,15 @@ def verify(
         from tamperscope.decode import decode
         from tamperscope.jobs import database
         from tamperscope.jobs.ledger import Ledger
+        from tamperscope.node import audit
         from tamperscope.node.config import read
 
-        engine = database.connect(read(config).database)
-        database.migrate(engine)
+        settings = read(config)
+        engine = database.connect(settings.database)
+        database.ready(engine)
         ledger = Ledger(engine)
         rows = ledger.check()
+        ledger.reaches(audit.last(settings.folder, "ledger"))
         typer.echo(f"The ledger holds {rows} slices; its chain is whole and ends in {ledger.head()}")
         if not paths:
             return

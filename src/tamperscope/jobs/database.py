@@ -71,6 +71,19 @@ def version(engine: Engine) -> tuple[str | None, str | None]:
     return current, ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
 
+def ready(engine: Engine) -> None:
+    """See that the schema is the newest, without changing anything.
+
+    Raises:
+        UsageError: it is not, or the database cannot be reached.
+    """
+    if engine.url.get_backend_name() == "sqlite" and not Path(str(engine.url.database)).is_file():
+        raise UsageError(f"there is no database at {engine.url.database}", hint="start the node once")
+    current, newest = version(engine)
+    if current != newest:
+        raise UsageError(f"the database has version {current}, this program {newest}", hint="start the node anew")
+
+
 def unreachable(engine: Engine, error: OperationalError) -> UsageError:
     """What to say where there is no connection; the URL without its password."""
     where = engine.url.render_as_string(hide_password=True)

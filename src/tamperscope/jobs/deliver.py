@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +22,9 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, select, update
 
-from tamperscope.errors import TamperscopeError, UnreadableError, UsageError
+from tamperscope.errors import DeliveryError, RefusedError, UnreadableError, UsageError
 from tamperscope.jobs.queue import Job, Order, inserted
 from tamperscope.jobs.tables import COMMITMENTS
 from tamperscope.jobs.worker import Done, Later
@@ -36,12 +37,12 @@ WARNINGS = range(0xB000, 0xC000)
 """Stored, with something to say (PS3.4 table B.2-1)."""
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 """Well-known SOP instance of the Storage Commitment Push Model (PS3.4 J.3.5)."""
+ROUNDS = 5
+"""As many times objects are sent that the archive does not vouch for."""
+ROUND_WAIT_S = 60.0
+"""Before the second time; twice as long before each that follows."""
 REQUEST = 1
 """Action type: request storage commitment."""
-
-
-class DeliveryError(TamperscopeError):
-    """A destination did not take what was sent; it is sent again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +75,20 @@ class Courier:
     folder: Path
     """What the paths in jobs are relative to."""
     tls: Callable[[], ssl.SSLContext] | None = None
-    handlers: tuple[str, ...] = field(default=("deliver", "commit"), init=False)
+    now: Callable[[], float] = time.time
 
     def orders(self, files: Mapping[str, Path]) -> list[Order]:
         """A job for each destination that wants any of the objects (kind to file) of one result."""
+        uids = {kind: _sop_uid(path) for kind, path in files.items()}
         made = []
         for destination in self.destinations.values():
-            chosen = [str(files[kind].relative_to(self.folder)) for kind in destination.objects if kind in files]
+            chosen = [kind for kind in destination.objects if kind in files]
             if chosen:
-                digest = hashlib.sha256("\n".join(chosen).encode()).hexdigest()
-                payload: dict[str, JSON] = {"destination": destination.name, "files": list[JSON](chosen)}
-                made.append(Order("deliver", f"{destination.name}:{digest}", payload))
+                # By what is in them, not by where they lie: what was sent once is not sent again.
+                digest = hashlib.sha256("\n".join(sorted(uids[kind] for kind in chosen)).encode()).hexdigest()
+                names: list[JSON] = [str(files[kind].relative_to(self.folder)) for kind in chosen]
+                payload: dict[str, JSON] = {"destination": destination.name, "files": names}
+                made.append(Order("deliver", f"{prefix(destination.name)}{digest}", payload))
         return made
 
     def deliver(self, job: Job) -> Done:
@@ -100,8 +104,8 @@ class Courier:
         if not (destination.commitment and destination.kind == "c-store"):
             return Done(result)
         transaction = _transaction(job.key, job.tries)
-        payload = {"destination": destination.name, "files": job.payload["files"], "transaction": transaction}
-        return Done(result, (Order("commit", f"commit:{transaction}", payload),))
+        payload = {**job.payload, "transaction": transaction}
+        return Done(result, (Order("commit", f"{prefix(destination.name)}commit:{transaction}", payload),))
 
     def commit(self, job: Job) -> Done:
         """Ask a destination to vouch for what it got, and see what it said.
@@ -109,6 +113,7 @@ class Courier:
         Raises:
             Later: it has not said anything yet.
             DeliveryError: it cannot be asked.
+            RefusedError: it did not keep them, however often they were sent.
         """
         destination, transaction = self._destination(job), str(job.payload["transaction"])
         failed = self._reported(transaction)
@@ -117,8 +122,13 @@ class Courier:
             raise Later(f"{destination.name} has not vouched for the objects yet")
         if not failed:
             return Done({"destination": destination.name, "committed": True})
-        again = {"destination": destination.name, "files": job.payload["files"]}
-        order = Order("deliver", f"{destination.name}:again:{transaction}", again)
+        rounds = int(job.payload.get("rounds", 0)) + 1
+        if rounds >= ROUNDS:
+            what = f"{destination.name} does not vouch for {len(failed)} objects that were sent {rounds} times"
+            raise RefusedError(what, hint="see the archive's log, then resend")
+        again = {"destination": destination.name, "files": job.payload["files"], "rounds": rounds}
+        due = self.now() + ROUND_WAIT_S * 2.0**rounds
+        order = Order("deliver", f"{prefix(destination.name)}again:{transaction}", again, due)
         return Done({"destination": destination.name, "committed": False, "failed": len(failed)}, (order,))
 
     def _destination(self, job: Job) -> Destination:
@@ -134,8 +144,11 @@ class Courier:
             raise UnreadableError(f"{name}: {error.strerror}", hint="analyse the study again") from error
 
     def _reported(self, transaction: str) -> list[str] | None:
+        """What the archive does not vouch for; None while it has said nothing."""
+        query = select(COMMITMENTS.c.failed).where(
+            COMMITMENTS.c.transaction_uid == transaction, COMMITMENTS.c.reported.is_not(None)
+        )
         with self.engine.connect() as connection:
-            query = select(COMMITMENTS.c.failed).where(COMMITMENTS.c.transaction_uid == transaction)
             row = connection.execute(query).one_or_none()
         return None if row is None else list(row[0])
 
@@ -154,6 +167,7 @@ class Courier:
         request = Dataset()
         request.TransactionUID = transaction
         request.ReferencedSOPSequence = [_reference(dataset) for dataset in datasets]
+        asked(self.engine, transaction, destination.ae_title, [str(one.SOPInstanceUID) for one in datasets])
         context = build_context(StorageCommitmentPushModel, ImplicitVRLittleEndian)
         with self._association(destination, [context]) as association:
             status = _status(
@@ -174,12 +188,16 @@ class Courier:
 
         try:
             client = DICOMwebClient(destination.url, session=_session(destination))
-            client.store_instances(datasets=list(datasets))
+            answered = client.store_instances(datasets=list(datasets))
         except (requests.RequestException, OSError, ValueError) as error:
             answer = getattr(getattr(error, "response", None), "status_code", None)
             said = f"HTTP {answer}" if answer else type(error).__name__
             hint = "check its address, its user, and its log"
             raise DeliveryError(f"{destination.name} did not take the objects ({said})", hint=hint) from error
+        refused = len(answered.get("FailedSOPSequence") or ())  # 202 is no error to the client (PS3.18 10.5.3)
+        if refused:
+            what = f"{destination.name} did not take {refused} of {len(datasets)} objects"
+            raise DeliveryError(what, hint="see the archive's log")
 
 
 @contextmanager
@@ -211,12 +229,35 @@ def association(
             made.release()
 
 
-def reported(engine: Engine, transaction: str, failed: Sequence[str], now: float) -> None:
-    """Keep what an archive said of a transaction (N-EVENT-REPORT, PS3.4 J.3.3)."""
+def asked(engine: Engine, transaction: str, ae_title: str, instances: Sequence[str]) -> None:
+    """Note of whom and for what a commitment is asked; asking again changes nothing."""
+    row = {"transaction_uid": transaction, "ae_title": ae_title, "instances": list(instances)}
     with engine.begin() as connection:
-        connection.execute(delete(COMMITMENTS).where(COMMITMENTS.c.transaction_uid == transaction))
-        row = {"transaction_uid": transaction, "failed": list(failed), "reported": now}
-        connection.execute(inserted(connection, COMMITMENTS).values(**row))
+        connection.execute(inserted(connection, COMMITMENTS).values(**row).on_conflict_do_nothing())
+
+
+def reported(engine: Engine, transaction: str, ae_title: str, kept: Sequence[str], now: float) -> bool:
+    """Keep what an archive vouches for (N-EVENT-REPORT, PS3.4 J.3.3); False if it was not asked that.
+
+    What it does not name is not vouched for, whatever the type of its report.
+    """
+    mine = COMMITMENTS.c.transaction_uid == transaction, COMMITMENTS.c.ae_title == ae_title
+    with engine.begin() as connection:
+        row = connection.execute(select(COMMITMENTS.c.instances).where(*mine)).one_or_none()
+        if row is None:
+            return False
+        failed = [uid for uid in row[0] if uid not in set(kept)]
+        connection.execute(update(COMMITMENTS).where(*mine).values(failed=failed, reported=now))
+    return True
+
+
+def prefix(destination: str) -> str:
+    """How the keys of all jobs of a destination begin, so that one that is slow holds up no other."""
+    return f"{destination}:"
+
+
+def _sop_uid(path: Path) -> str:
+    return str(dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
 
 
 def _reference(dataset: Dataset) -> Dataset:
@@ -243,9 +284,11 @@ def _status(send: Callable[[], Dataset]) -> int | None:
 def _session(destination: Destination) -> Any:
     from dicomweb_client.session_utils import create_session, create_session_from_user_pass
 
-    if not destination.user:
-        return create_session()
-    return create_session_from_user_pass(destination.user, password(destination.password_file))
+    session = create_session()
+    if destination.user:
+        session = create_session_from_user_pass(destination.user, password(destination.password_file))
+    session.request = partial(session.request, timeout=destination.timeout_s)  # type: ignore[method-assign]
+    return session
 
 
 def password(file: Path | None) -> str:

@@ -114,6 +114,20 @@ class Ledger:
             previous = told
         return number
 
+    def reaches(self, digest: str | None) -> None:
+        """See that a digest that was noted elsewhere is in the chain: rows that were cut off at its end break none.
+
+        Raises:
+            UnreadableError: it is not.
+        """
+        if digest in (None, START):
+            return
+        with self.engine.connect() as connection:
+            found = connection.execute(select(LEDGER.c.number).where(LEDGER.c.digest == digest)).first()
+        if found is None:
+            what = f"the ledger does not hold the digest {str(digest)[:16]}... that the audit log has noted"
+            raise UnreadableError(what, hint="rows were removed from its end: restore it from its copy")
+
     def compare(self, volumes: Iterable[Volume]) -> Checked:
         """Set pictures against what they were at first sight."""
         same, unknown, changed = 0, 0, []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tamperscope.errors import UsageError
@@ -79,12 +79,15 @@ class Queue:
         )
         return found.first() is not None
 
-    def take(self, kinds: Sequence[str], holder: str, lease_s: float) -> Job | None:
+    def take(self, kinds: Sequence[str], holder: str, lease_s: float, prefix: str = "") -> Job | None:
         """The job of these kinds that has been due longest, held until ``lease_s`` from now; None if there is none.
 
         One whose holder did not come back in time is taken again, until its tries are used up: then it is dead.
+        Only jobs whose keys begin with ``prefix`` are looked at.
         """
-        now = self.now()
+        now, wanted = self.now(), [cast("ColumnElement[bool]", JOBS.c.kind.in_(kinds))]
+        if prefix:
+            wanted.append(JOBS.c.key.startswith(prefix, autoescape=True))
         free = or_(
             and_(JOBS.c.state == "waiting", JOBS.c.due <= now),
             and_(JOBS.c.state == "leased", JOBS.c.leased_until < now),
@@ -92,13 +95,13 @@ class Queue:
         with self.engine.begin() as connection:
             connection.execute(
                 update(JOBS)
-                .where(JOBS.c.kind.in_(kinds), JOBS.c.state == "leased", JOBS.c.leased_until < now)
+                .where(*wanted, JOBS.c.state == "leased", JOBS.c.leased_until < now)
                 .where(JOBS.c.tries >= self.tries)
                 .values(state="dead", ended=now, error="its worker died each time")
             )
             first = (
                 select(JOBS.c.id)
-                .where(JOBS.c.kind.in_(kinds), free)
+                .where(*wanted, free)
                 .order_by(JOBS.c.due, JOBS.c.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -153,6 +156,17 @@ class Queue:
         if job_id is not None and not changed:
             raise UsageError(f"no dead job has the number {job_id}", hint="tamperscope status lists them")
         return changed
+
+    def held_beside(self, job: Job, prefix: str) -> bool:
+        """Whether somebody holds another job whose key begins with ``prefix``."""
+        others = select(JOBS.c.id).where(
+            JOBS.c.id != job.id,
+            JOBS.c.key.startswith(prefix, autoescape=True),
+            JOBS.c.state == "leased",
+            JOBS.c.leased_until >= self.now(),
+        )
+        with self.engine.connect() as connection:
+            return connection.execute(others.limit(1)).first() is not None
 
     def forget(self, before: float) -> int:
         """Remove jobs that were done before a time; how many there were."""

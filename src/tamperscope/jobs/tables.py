@@ -56,8 +56,10 @@ COMMITMENTS = Table(
     "commitments",
     METADATA,
     Column("transaction_uid", UID, primary_key=True),
-    Column("failed", JSON, nullable=False),  # SOP Instance UIDs that the archive does not vouch for
-    Column("reported", Float, nullable=False),
+    Column("ae_title", String(16), nullable=False),  # whose word counts
+    Column("instances", JSON, nullable=False),  # SOP Instance UIDs that it is asked to vouch for
+    Column("failed", JSON),  # those that it does not
+    Column("reported", Float),
 )
 
 CURSORS = Table(

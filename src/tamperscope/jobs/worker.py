@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from tamperscope.errors import InputError, TamperscopeError
 from tamperscope.jobs.queue import Job, Order, Queue
@@ -42,6 +44,8 @@ class Worker:
     handlers: Mapping[str, Handler]
     name: str
     lease_s: float = LEASE_S
+    prefix: str = ""
+    """Of the keys of the jobs that it takes."""
     told: Told = lambda _state, _job, _error: None
 
     def run(self, stop: threading.Event, idle_s: float = IDLE_S) -> None:
@@ -52,7 +56,7 @@ class Worker:
 
     def step(self) -> bool:
         """Do one job; False if there was none."""
-        job = self.queue.take(tuple(self.handlers), self.name, self.lease_s)
+        job = self.queue.take(tuple(self.handlers), self.name, self.lease_s, self.prefix)
         if job is None:
             return False
         with self._held(job):
@@ -84,7 +88,8 @@ class Worker:
 
         def renew() -> None:
             while not over.wait(self.lease_s / 3.0):
-                self.queue.renew(job, self.lease_s)
+                with suppress(SQLAlchemyError):  # a database that is away for a moment; the next time may do
+                    self.queue.renew(job, self.lease_s)
 
         keeper = threading.Thread(target=renew, daemon=True, name=f"lease of job {job.id}")
         keeper.start()

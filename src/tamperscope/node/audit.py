@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,12 +69,26 @@ class Audit:
             self._append(MESSAGES, message(event, time, facts))
 
     def _append(self, name: str, line: str) -> None:
-        with self._lock:
-            handle = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-            try:
-                os.write(handle, f"{line}\n".encode())
-            finally:
-                os.close(handle)
+        try:
+            with self._lock:
+                handle = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+                try:
+                    os.write(handle, f"{line}\n".encode())
+                finally:
+                    os.close(handle)
+        except OSError as error:
+            # A disk that is full must not end the listener, which says 0xA700 of it; the journal gets the line.
+            sys.stderr.write(f"{name} cannot be written ({error.strerror}): {line}\n")
+
+
+def last(folder: Path, fact: str) -> str | None:
+    """The newest value of a fact in the log; None if it has none."""
+    found = None
+    with suppress(OSError), (folder / FILE).open(encoding="utf-8") as lines:
+        for line in lines:
+            with suppress(ValueError):
+                found = json.loads(line).get(fact, found)
+    return found
 
 
 def message(event: str, time: str, told: Mapping[str, JSON]) -> str:

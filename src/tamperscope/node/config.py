@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,16 @@ class Peer:
 
     ae_title: str
     hosts: tuple[str, ...]
+    """Addresses and networks, such as 10.1.2.3 and 10.1.0.0/16."""
+
+    def at(self, host: str) -> bool:
+        """Whether a host is one of these; an IPv4 address that comes over IPv6 is that address."""
+        try:
+            address = ipaddress.ip_address(host.split("%")[0])
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in ipaddress.ip_network(one, strict=False) for one in self.hosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ class Audit:
     messages: bool = False
     """DICOM audit messages (PS3.15 A.5) in ``audit.xml.log`` beside ``audit.jsonl``."""
     patient: bool = False
-    """Name and ID of the patient in them; without, UIDs alone."""
+    """The ID of the patient in them; without, UIDs alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +196,18 @@ def _sound(config: Config, destinations: tuple[Destination, ...], check: toml.Ch
     for title in titles:
         if not AE_TITLE.fullmatch(title) or not title.strip():
             raise check.fail(f"ae_title = {title!r}", "1 to 16 printable ASCII characters without a backslash")
+    for host in (host for peer in config.peers for host in peer.hosts):
+        try:
+            ipaddress.ip_network(host, strict=False)
+        except ValueError as error:
+            hint = "addresses and networks, such as 10.1.2.3 and 10.1.0.0/16; names can be forged"
+            raise check.fail(f"hosts has {host!r}", hint) from error
     names = [one.name for one in destinations]
     if len(set(names)) < len(names):
         raise check.fail(f"two destinations are called {max(names, key=names.count)}", "give each a name of its own")
     for one in destinations:
+        if ":" in one.name or not one.name:
+            raise check.fail(f"a destination is called {one.name!r}", "a name, without a colon")
         _sound_destination(one, check)
     public = config.listener.address not in ("127.0.0.1", "::1", "localhost")
     if public and not config.peers:

@@ -55,7 +55,10 @@ def _lines() -> Iterator[str]:
             ("Longest PDU read", f"{settings.pdu_bytes} bytes"),
             ("Largest object", f"{settings.object_bytes} bytes"),
             ("Asynchronous operations", "none"),
-            ("Accepted if", "called AE title is the node's, calling AE title and host are listed together"),
+            (
+                "Accepted if",
+                "called AE title is the node's, calling AE title and host are listed; else 0x0124",
+            ),
             ("Security", "TLS 1.2 or newer with certificates of both sides, where [tls] is configured (PS3.15 B.12)"),
         ],
     )

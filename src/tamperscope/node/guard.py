@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from tamperscope.errors import UsageError
 
 READER = "tamperscope_reader"
 PIECE = 1 << 16
+ROOM_BYTES = 16 << 20
+"""Of an object between two looks at the disk."""
+MEMORY_BYTES = 1 << 20
+"""A command set has some hundred bytes, a commitment report some thousand."""
 """Bytes asked of a socket at once."""
 POLL_S = 0.008
 """How long pynetdicom's loop sleeps when nothing came: at its own 0.001, idle associations take a core between them."""
@@ -50,8 +55,10 @@ class Bounds:
     idle_s: float
     request_s: float
     """The same before an association is established."""
-    hosts: frozenset[str]
-    """Those that may connect at all."""
+    admits: Callable[[str], bool]
+    """Whether a host may connect at all."""
+    room: Callable[[], bool]
+    """Whether there is room for what an object still brings."""
 
 
 Refused = Callable[[str, str], None]
@@ -74,7 +81,7 @@ def stored(association: Association) -> None:
     """An object of this association is complete: the next one counts anew."""
     reader = getattr(association.dul.socket, READER, None)
     if isinstance(reader, _Reader):
-        reader.taken = 0
+        reader.taken = reader.asked_at = 0
 
 
 def abandoned(association: Association) -> None:
@@ -118,7 +125,7 @@ class GuardedServer(ThreadedAssociationServer):
         self._open = [(one, of) for one, of in self._open if one.fileno() != -1]
         here = Counter(of for _, of in self._open)
         reason = ""
-        if host not in self.bounds.hosts:
+        if not self.bounds.admits(host):
             reason = "host is not listed"
         elif len(self._open) >= self.bounds.connections:
             reason = "too many connections"
@@ -132,6 +139,12 @@ class GuardedServer(ThreadedAssociationServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing to standard error: the connection is closed, and that is all."""
+
+
+def _in_memory(message: Any) -> int:
+    """Bytes of a message that pynetdicom holds: its command, and any data set but that of a C-STORE."""
+    parts = (getattr(message, name, None) for name in ("encoded_command_set", "data_set"))
+    return sum(part.tell() for part in parts if isinstance(part, BytesIO))
 
 
 class _Contexts(list[PresentationContext]):
@@ -167,6 +180,8 @@ class _Reader:
     bounds: Bounds
     taken: int = 0
     """Bytes since the last object was stored."""
+    asked_at: int = 0
+    """How many of them there were when room was last asked for."""
 
     def attach(self) -> None:
         """Take the place of the socket's own method."""
@@ -185,6 +200,12 @@ class _Reader:
             raise OSError(f"a PDU of {count} bytes")
         if self.taken > self.bounds.object_bytes:
             raise OSError("an object that is too large")
+        if self.taken - self.asked_at > ROOM_BYTES:
+            self.asked_at = self.taken
+            if not self.bounds.room():
+                raise OSError("no room for the rest of an object")
+        if _in_memory(self.socket.assoc.dimse.message) > MEMORY_BYTES:
+            raise OSError("a command, or a message that is no C-STORE, that is too large")
         connection = self.socket.socket
         if connection is None:
             raise OSError("the connection is closed")

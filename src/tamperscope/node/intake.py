@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ from typing import Any
 import requests
 from sqlalchemy import Engine, select
 
-from tamperscope.errors import TamperscopeError
-from tamperscope.jobs.deliver import DeliveryError, password
+from tamperscope.errors import DeliveryError, FullError, TamperscopeError
+from tamperscope.jobs.deliver import password
 from tamperscope.jobs.queue import inserted
 from tamperscope.jobs.tables import CURSORS
 from tamperscope.node.audit import Audit
 from tamperscope.node.config import Folder, Orthanc
-from tamperscope.node.store import FullError, Store
+from tamperscope.node.store import Store
 
 AT_ONCE = 100
+PIECE = 1 << 20
 TIMEOUT_S = 30.0
 FAILED = "failed"
 
@@ -47,13 +49,19 @@ class OrthancPoller:
         came, name = 0, f"orthanc {self.settings.url}"
         last, done = int(_cursor(self.store.engine, name) or 0), False
         while not done:
-            answer = self._json(f"/changes?since={last}&limit={AT_ONCE}")
+            answer = self._changes(last)
             for change in answer["Changes"]:
                 if change["ChangeType"] == "StableStudy":
                     came += self._fetch(str(change["ID"]))
             last, done = int(answer["Last"]), bool(answer["Done"])
             _set_cursor(self.store.engine, name, str(last))
         return came
+
+    def _changes(self, last: int) -> Any:
+        try:
+            return self._json(f"/changes?since={last}&limit={AT_ONCE}")
+        except (_GoneError, ValueError) as error:
+            raise DeliveryError(f"{self.settings.url} is no Orthanc", hint="check its address") from error
 
     def _fetch(self, study: str) -> int:
         try:
@@ -63,9 +71,13 @@ class OrthancPoller:
         came = 0
         for instance in instances:
             try:
-                kept = self.store.take(self._get(f"/instances/{instance['ID']}/file").content, self.settings.url)
+                with self._get(f"/instances/{instance['ID']}/file", stream=True) as answer:
+                    kept = self.store.take(answer.iter_content(PIECE), self.settings.url)
             except _GoneError:
                 continue
+            except requests.RequestException as error:
+                what = f"{self.settings.url} broke off ({type(error).__name__})"
+                raise DeliveryError(what, hint="it is asked again") from error
             except FullError:
                 raise
             except TamperscopeError as error:
@@ -77,9 +89,9 @@ class OrthancPoller:
     def _json(self, path: str) -> Any:
         return self._get(path).json()
 
-    def _get(self, path: str) -> requests.Response:
+    def _get(self, path: str, *, stream: bool = False) -> requests.Response:
         try:
-            answer = self._session.get(self.settings.url.rstrip("/") + path, timeout=TIMEOUT_S)
+            answer = self._session.get(self.settings.url.rstrip("/") + path, timeout=TIMEOUT_S, stream=stream)
         except requests.RequestException as error:
             what = f"{self.settings.url} cannot be reached ({type(error).__name__})"
             raise DeliveryError(what, hint="check its address, and that it runs") from error
@@ -114,7 +126,8 @@ class FolderWatcher:
         for path in self._settled():
             source = f"folder {self.settings.path.name}"
             try:
-                kept = self.store.take(path.read_bytes(), source)
+                with path.open("rb") as stream:
+                    kept = self.store.take(iter(lambda stream=stream: stream.read(PIECE), b""), source)  # type: ignore[misc]
             except FullError:
                 raise
             except (TamperscopeError, OSError) as error:
@@ -130,8 +143,9 @@ class FolderWatcher:
         for path in sorted(self.settings.path.rglob("*")):
             if failed in path.parents or path.is_symlink() or not path.is_file():
                 continue
-            if self.now() - path.stat().st_mtime >= self.settings.settled_s:
-                yield path
+            with suppress(FileNotFoundError):
+                if self.now() - path.stat().st_mtime >= self.settings.settled_s:
+                    yield path
 
     def _put_aside(self, path: Path) -> None:
         target = self.settings.path / FAILED / path.relative_to(self.settings.path)

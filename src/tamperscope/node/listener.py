@@ -14,12 +14,12 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
-from tamperscope.errors import TamperscopeError, UsageError
+from tamperscope.errors import FullError, TamperscopeError, UsageError
 from tamperscope.jobs import deliver
 from tamperscope.node import guard
 from tamperscope.node.audit import Audit
 from tamperscope.node.config import Config, Tls
-from tamperscope.node.store import FullError, Store
+from tamperscope.node.store import Store
 from tamperscope.report.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 SUCCESS, NOT_AUTHORISED, NO_ROOM, CANNOT_UNDERSTAND = 0x0000, 0x0124, 0xA700, 0xC000
@@ -54,7 +54,8 @@ class Listener:
             settings.object_bytes,
             settings.idle_s,
             settings.request_s,
-            frozenset(host for peer in self.config.peers for host in peer.hosts),
+            lambda host: any(peer.at(host) for peer in self.config.peers),
+            lambda: not self.store.full(0.5),
         )
         try:
             server = guard.GuardedServer(
@@ -102,7 +103,8 @@ class Listener:
             with suppress(OSError):
                 Path(path).unlink(missing_ok=True)
         if kept.conflict and kept.new:
-            self.audit.write("conflict", study=kept.study_uid, instance=kept.sop_uid, sha256=kept.sha256)
+            # Another file, not yet another picture: the ledger knows which once it is decoded.
+            self.audit.write("copy", study=kept.study_uid, instance=kept.sop_uid, sha256=kept.sha256)
         return SUCCESS
 
     def _echoed(self, event: evt.Event) -> int:
@@ -110,11 +112,15 @@ class Listener:
 
     def _reported(self, event: evt.Event) -> tuple[int, None]:
         """Storage commitment (PS3.4 J.3.3): what the archive vouches for, and what not."""
-        if not self._may(*_sender(event)):
+        calling, host = _sender(event)
+        if not self._may(calling, host):
             return NOT_AUTHORISED, None
         said = event.event_information
-        failed = [str(one.ReferencedSOPInstanceUID) for one in said.get("FailedSOPSequence", [])]
-        deliver.reported(self.store.engine, str(said.TransactionUID), failed, self.store.now())
+        kept = [str(one.get("ReferencedSOPInstanceUID")) for one in said.get("ReferencedSOPSequence") or ()]
+        transaction = str(said.get("TransactionUID"))
+        if not deliver.reported(self.store.engine, transaction, calling, kept, self.store.now()):
+            self.audit.write("refused", host=host, ae_title=calling, reason="a commitment that nobody asked it for")
+            return NOT_AUTHORISED, None
         return SUCCESS, None
 
     def _rejected(self, event: evt.Event) -> None:
@@ -124,7 +130,7 @@ class Listener:
         self.audit.write("refused", host=host, ae_title=calling, reason="the association was rejected")
 
     def _may(self, calling: str, host: str) -> bool:
-        return any(calling == peer.ae_title and host in peer.hosts for peer in self.config.peers)
+        return any(calling == peer.ae_title and peer.at(host) for peer in self.config.peers)
 
 
 def _sender(event: evt.Event) -> tuple[str, str]:

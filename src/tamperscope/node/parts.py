@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,13 @@ from typing import TypeAlias
 from sqlalchemy import Engine, func, select
 
 from tamperscope.errors import TamperscopeError
-from tamperscope.jobs import database
+from tamperscope.jobs import database, deliver
 from tamperscope.jobs.deliver import Courier
 from tamperscope.jobs.queue import Job, Queue
 from tamperscope.jobs.tables import INSTANCES
 from tamperscope.jobs.worker import Worker
 from tamperscope.node import config as configuration
-from tamperscope.node import store
+from tamperscope.node import health, store
 from tamperscope.node.analysis import Analysis
 from tamperscope.node.audit import Audit
 from tamperscope.node.config import Config
@@ -55,7 +56,7 @@ class Parts:
         config = configuration.read(path)
         config.folder.mkdir(parents=True, exist_ok=True)
         engine = database.connect(config.database)
-        kept = Store(config.folder, engine, config.listener.free_bytes)
+        kept = Store(config.folder, engine, config.listener.free_bytes, config.listener.object_bytes)
         kept.prepare()
         return cls(config, engine, kept, Audit(config.folder, config.audit.messages))
 
@@ -90,34 +91,32 @@ def listen(parts: Parts, stop: threading.Event) -> None:
 
 
 def keep(parts: Parts, stop: threading.Event) -> None:
-    """See which studies are complete, fetch from the other ways in, and tidy up."""
+    """See which studies are complete; the other ways in and the tidying up have threads of their own."""
     settings, queue = parts.config.studies, Queue(parts.engine)
-    ways = [FolderWatcher(one, parts.store, parts.audit).poll for one in parts.config.folders]
-    due: list[tuple[float, Callable[[], int]]] = [(LOOK_S, way) for way in ways]
+    ways: list[tuple[float, Callable[[], int]]] = [(SWEEP_S, parts.store.sweep)]
+    ways += [(LOOK_S, FolderWatcher(one, parts.store, parts.audit).poll) for one in parts.config.folders]
     if parts.config.orthanc is not None:
-        due.append((parts.config.orthanc.every_s, OrthancPoller(parts.config.orthanc, parts.store, parts.audit).poll))
-    due.append((SWEEP_S, parts.store.sweep))
-    next_at = [0.0] * len(due)
-    troubles: dict[int, str] = {}
+        poller = OrthancPoller(parts.config.orthanc, parts.store, parts.audit)
+        ways.append((parts.config.orthanc.every_s, poller.poll))
+    for every_s, poll in ways:
+        threading.Thread(target=_again, args=(parts, stop, every_s, poll), daemon=True).start()
     while not stop.wait(min(LOOK_S, max(settings.quiet_s / 2.0, 0.05))):
         for study in store.complete(queue, settings.quiet_s, settings.force_s):
             parts.audit.write("received", study=study, **_received(parts.engine, study))
-        for number, (every_s, poll) in enumerate(due):
-            if time.monotonic() >= next_at[number]:
-                next_at[number] = time.monotonic() + every_s
-                _polled(parts, poll, number, troubles)
 
 
-def _polled(parts: Parts, poll: Callable[[], int], number: int, troubles: dict[int, str]) -> None:
-    """A way in that fails is noted when it begins to, not every second."""
-    try:
-        poll()
-        trouble = ""
-    except (TamperscopeError, OSError) as error:
-        trouble = getattr(error, "message", None) or type(error).__name__
-    if trouble and trouble != troubles.get(number):
-        parts.audit.write("trouble", reason=trouble)
-    troubles[number] = trouble
+def _again(parts: Parts, stop: threading.Event, every_s: float, poll: Callable[[], int]) -> None:
+    """Poll until the end. What fails is noted when it begins to, not every second."""
+    before = ""
+    while not stop.wait(every_s):
+        try:
+            poll()
+            trouble = ""
+        except Exception as error:  # a way in must not end the keeper, whatever comes in by it
+            trouble = getattr(error, "message", None) or type(error).__name__
+        if trouble and trouble != before:
+            parts.audit.write("trouble", reason=trouble)
+        before = trouble
 
 
 def _received(engine: Engine, study: str) -> Mapping[str, int | str]:
@@ -129,16 +128,27 @@ def _received(engine: Engine, study: str) -> Mapping[str, int | str]:
 
 def judge(parts: Parts, stop: threading.Event) -> None:
     """Analyse studies."""
-    analysis = Analysis(parts.config, parts.store, parts.courier(), parts.audit)
     queue = Queue(parts.engine, tries=ANALYSIS_TRIES)
-    Worker(queue, {"analyse": analysis.analyse}, f"judge {os.getpid()}", told=parts.told).run(stop)
+    analysis = Analysis(parts.config, parts.store, parts.courier(), parts.audit, queue)
+    Worker(queue, {store.ANALYSE: analysis.analyse}, f"judge {os.getpid()}", told=parts.told).run(stop)
 
 
 def carry(parts: Parts, stop: threading.Event) -> None:
-    """Deliver results, and see that archives vouch for them."""
+    """Deliver results, and see that archives vouch for them: a thread a destination, for one may be slow or away."""
     courier = parts.courier()
     handlers = {"deliver": courier.deliver, "commit": courier.commit}
-    Worker(Queue(parts.engine), handlers, f"courier {os.getpid()}", told=parts.told).run(stop)
+    threads = []
+    for name in parts.config.destinations:
+        begins, holder = deliver.prefix(name), f"courier {os.getpid()}"
+        worker = Worker(Queue(parts.engine), handlers, holder, prefix=begins, told=parts.told)
+        threads.append(threading.Thread(target=worker.run, args=(stop,), name=f"courier to {name}"))
+    for thread in threads:
+        thread.start()
+    while not stop.wait(LOOK_S):
+        if not all(thread.is_alive() for thread in threads):
+            raise TamperscopeError("a courier has ended", hint="it is started anew")
+    for thread in threads:
+        thread.join()
 
 
 PARTS: Mapping[str, Part] = {"listener": listen, "keeper": keep, "judge": judge, "courier": carry}
@@ -148,7 +158,7 @@ def run(name: str, path: Path) -> None:
     """One process: does its part until it is told to stop, or its parent is gone."""
     logging.getLogger("pynetdicom").disabled = True  # what matters of it is in the audit log
     stop, parent = threading.Event(), os.getppid()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop.set).start())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells the others
 
     def orphaned() -> None:
@@ -157,6 +167,25 @@ def run(name: str, path: Path) -> None:
                 stop.set()
 
     threading.Thread(target=orphaned, daemon=True, name="parent").start()
+    os.umask(0o077)  # what patients have had done to them is nobody else's business
     parts = Parts.of(path)
     parts.audit.write("process", part=name, pid=os.getpid())
-    PARTS[name](parts, stop)
+    threading.Thread(target=_alive, args=(parts, name, stop), daemon=True, name="sign of life").start()
+    try:
+        PARTS[name](parts, stop)
+    except TamperscopeError as error:
+        parts.audit.write("trouble", part=name, reason=str(error))
+        sys.exit(1)
+
+
+def _alive(parts: Parts, name: str, stop: threading.Event) -> None:
+    """Touch a file by which `health.look` knows that this process is there."""
+    sign = parts.config.folder / health.ALIVE / name
+    while True:
+        with suppress(OSError):
+            sign.parent.mkdir(exist_ok=True)
+            sign.touch()
+        if stop.wait(health.SIGN_OF_LIFE_S):
+            with suppress(OSError):
+                sign.unlink()
+            return

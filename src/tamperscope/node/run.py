@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import multiprocessing
+import os
 import signal
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +20,7 @@ from wsgiref.simple_server import WSGIServer
 from tamperscope.errors import UsageError
 from tamperscope.jobs import database
 from tamperscope.node import health, parts
+from tamperscope.node.config import Config
 from tamperscope.node.parts import Parts
 
 LOOK_S = 0.5
@@ -25,7 +28,8 @@ LONGEST_PAUSE_S = 5.0
 """Before a process that dies again and again is started anew."""
 STEADY_S = 10.0
 """A process that lived so long has not died again and again."""
-FAREWELL_S = 20.0
+FAREWELL_S = 60.0
+"""For a study that is being judged; what is not done by then is done again after the next start."""
 LOCK = "node.lock"
 
 
@@ -68,18 +72,21 @@ class Node:
     path: Path
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self) -> None:
-        """Until `stop` is set, or the process is told to end.
+    def run(self, begun: Callable[[Config], None] = lambda _: None) -> None:
+        """Until `stop` is set, or the process is told to end. ``begun`` is called when nothing stands in its way.
 
         Raises:
             UsageError: the configuration, the database or a port cannot be used, or the node runs already.
         """
+        os.umask(0o077)
         shared = Parts.of(self.path)
         with _alone(shared.config.folder / LOCK):
+            _free(shared.config)
             database.migrate(shared.engine)
             removed, adopted = shared.store.reconcile(0.0)
             shared.audit.write("started", partial_files_removed=removed, files_adopted=adopted)
             server = self._metrics(shared)
+            begun(shared.config)
             try:
                 self._watch(shared)
             finally:
@@ -131,6 +138,19 @@ def _ended(processes: list[ForkServerProcess]) -> None:
             process.join()
 
 
+def _free(config: Config) -> None:
+    """See that nobody else listens at the port, before the listener tries in a process of its own."""
+    settings = config.listener
+    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.address, settings.port))
+        except OSError as error:
+            where = f"{settings.address}:{settings.port}"
+            raise UsageError(f"cannot listen at {where}: {error.strerror}", hint="choose another port") from error
+
+
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """Two nodes in one folder would sweep away each other's files."""
@@ -146,4 +166,5 @@ def _alone(lock: Path) -> Iterator[None]:
 def on_signals(stop: threading.Event) -> None:
     """Set ``stop`` when the process is asked to end."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        # In a thread of its own: the handler may interrupt the very wait on ``stop``, which holds its lock.
+        signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())

@@ -8,41 +8,45 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import secrets
 import shutil
 import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydicom.filereader import read_file_meta_info
 from sqlalchemy import BindParameter, Connection, Engine, Executable, bindparam, case, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from tamperscope.errors import LimitError, TamperscopeError, UnreadableError
+from tamperscope.errors import FullError, LimitError, TamperscopeError, UnreadableError
 from tamperscope.formats import dicom
 from tamperscope.jobs.queue import Order, Queue
 from tamperscope.jobs.tables import INSTANCES, STUDIES
 from tamperscope.limits import DEFAULT_LIMITS, Limits
 from tamperscope.records import JSON
 
-OBJECTS, INCOMING = "objects", "incoming"
+OBJECTS, INCOMING, DAMAGED = "objects", "incoming", "damaged"
 PIECE = 1 << 20
+ANALYSE = "analyse"
+"""The kind of job that a complete study becomes, and the first part of its key."""
 ABANDONED_S = 3600.0
 """Age at which a partial file is nobody's."""
 PREAMBLE = 128
 HEAD = 1 << 16
 """Bytes of a file that nearly always hold its whole header."""
+LONGEST_HEADER = 16 << 20
+UID = re.compile(r"[0-9A-Za-z.-]{1,64}")
+"""What is taken for a UID: more than PS3.5 9.1 allows, and nothing that a file system or a database minds."""
 LEVELS = ("SOP", "Study", "Series")
-LONGEST_UID = 64
-
-
-class FullError(LimitError):
-    """There is too little free space to take anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Store:
     folder: Path
     engine: Engine
     free_bytes: int = 0
+    object_bytes: int = 2 << 30
     limits: Limits = DEFAULT_LIMITS
     now: Callable[[], float] = time.time
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -97,12 +102,12 @@ class Store:
 
     def prepare(self) -> None:
         """Make the folders."""
-        for name in (OBJECTS, INCOMING):
+        for name in (OBJECTS, INCOMING, DAMAGED):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
-    def full(self) -> bool:
-        """Whether too little space is free."""
-        return shutil.disk_usage(self.folder).free < self.free_bytes
+    def full(self, share: float = 1.0) -> bool:
+        """Whether less than this share of what is to stay free is free."""
+        return shutil.disk_usage(self.folder).free < self.free_bytes * share
 
     def keep(self, path: Path, source: str) -> Kept:
         """Take over a complete DICOM file at ``path``, which lies in `incoming`; it is gone from there afterwards.
@@ -136,26 +141,47 @@ class Store:
             if mine.kept is None:
                 batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
                 _synced({folder for one in batch for folder in (one.target.parent, one.target.parent.parent)})
-                with self.engine.begin() as connection:
-                    kept = [self._recorded(connection, one) for one in batch]
-                for one, row in zip(batch, kept, strict=True):
-                    one.kept = row
+                try:
+                    self._write(batch)
+                except SQLAlchemyError:
+                    # One row that the database does not take must not cost the others theirs.
+                    for one in batch if len(batch) > 1 else ():
+                        with suppress(SQLAlchemyError):
+                            self._write([one])
         if mine.kept is None:
             raise FullError("the row of the object cannot be written", hint="see disk and database")
         return mine.kept
 
-    def take(self, data: bytes, source: str) -> Kept:
-        """The same for bytes of a whole DICOM file."""
-        path = self.incoming / f"{os.getpid()}-{hashlib.sha256(data).hexdigest()[:32]}.dcm"
+    def _write(self, batch: Sequence[_Waiting]) -> None:
+        with self.engine.begin() as connection:
+            kept = [self._recorded(connection, one) for one in batch]
+        for one, row in zip(batch, kept, strict=True):
+            one.kept = row
+
+    def take(self, pieces: Iterable[bytes], source: str) -> Kept:
+        """The same for the bytes of a whole DICOM file, piece by piece.
+
+        Raises:
+            LimitError: it is larger than ``object_bytes``.
+        """
+        path, size = self.incoming / f"{os.getpid()}-{secrets.token_hex(8)}.dcm", 0
         try:
-            path.write_bytes(data)
+            with path.open("xb") as stream:
+                for piece in pieces:
+                    size += stream.write(piece)
+                    if size > self.object_bytes:
+                        what = f"an object of more than {self.object_bytes} bytes"
+                        raise LimitError(what, hint="raise object_bytes")
         except OSError as error:
             path.unlink(missing_ok=True)
             raise FullError(f"the object cannot be written: {error.strerror}", hint="see the disk") from error
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         return self.keep(path, source)
 
     def reconcile(self, age_s: float) -> tuple[int, int]:
-        """(partial files removed, files that got their row), after a crash; nothing that was acknowledged is lost.
+        """(files removed or put aside, files that got their row), after a crash; what was acknowledged is not lost.
 
         Partial files younger than ``age_s`` may be written to by another process, and stay.
         """
@@ -169,7 +195,7 @@ class Store:
             try:
                 facts = _facts(path, self.limits)
             except TamperscopeError:
-                path.unlink()
+                path.replace(self.folder / DAMAGED / path.name)
                 removed += 1
                 continue
             with self.engine.begin() as connection:
@@ -181,19 +207,30 @@ class Store:
         """Remove partial files that are nobody's any more; how many there were."""
         return self._swept(ABANDONED_S)
 
-    def images(self, study_uid: str) -> list[Path]:
-        """The files of a study that are to be analysed, by when they came."""
-        query = select(INSTANCES.c.path).where(INSTANCES.c.study_uid == study_uid, INSTANCES.c.image)
+    def images(self, study_uid: str) -> tuple[list[Path], list[Path]]:
+        """The files of a study that are to be analysed, by when they came, and further objects under known UIDs."""
+        columns = (INSTANCES.c.sop_uid, INSTANCES.c.path)
+        query = select(*columns).where(INSTANCES.c.study_uid == study_uid, INSTANCES.c.image)
         with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(INSTANCES.c.received, INSTANCES.c.sop_uid)).scalars()
-            return [self.folder / path for path in rows]
+            rows = connection.execute(query.order_by(INSTANCES.c.received, INSTANCES.c.sop_uid)).all()
+        first = {row.sop_uid: row.path for row in reversed(rows)}
+        taken = set(first.values())
+        paths = [(self.folder / path, path in taken) for _, path in rows]
+        return [path for path, kept in paths if kept], [path for path, kept in paths if not kept]
+
+    def version(self, study_uid: str) -> int:
+        """How often a study was complete."""
+        with self.engine.connect() as connection:
+            found = connection.execute(select(STUDIES.c.version).where(STUDIES.c.study_uid == study_uid)).scalar()
+        return found or 0
 
     def _swept(self, age_s: float) -> int:
         removed = 0
         for path in self.incoming.iterdir():
-            if self.now() - path.stat().st_mtime >= age_s:
-                path.unlink(missing_ok=True)
-                removed += 1
+            with suppress(FileNotFoundError):  # complete by now, and renamed
+                if self.now() - path.stat().st_mtime >= age_s:
+                    path.unlink()
+                    removed += 1
         return removed
 
     def _place(self, study_uid: str, digest: str) -> Path:
@@ -245,7 +282,7 @@ def complete(queue: Queue, quiet_s: float, force_s: float) -> list[str]:
         ).all()
         for study_uid, version in rows:
             payload: dict[str, JSON] = {"study": study_uid, "version": version, "when": now}
-            queue.add_in(connection, Order("analyse", f"analyse:{study_uid}:{version}", payload))
+            queue.add_in(connection, Order(ANALYSE, f"{ANALYSE}:{study_uid}:{version}", payload))
     return [study_uid for study_uid, _ in rows]
 
 
@@ -257,7 +294,7 @@ def _facts(path: Path, limits: Limits) -> _Facts:
             try:
                 return _read(head, limits)
             except UnreadableError:
-                rest = stream.read()
+                rest = stream.read(LONGEST_HEADER - HEAD)
                 if not rest:
                     raise
                 return _read(head + rest, limits)
@@ -270,24 +307,39 @@ def _read(data: bytes, limits: Limits) -> _Facts:
         warnings.simplefilter("ignore")
         parsed = dicom.parse(data, "the object", limits)
         sop_uid, study_uid, series_uid = (dicom.text(parsed.dataset, f"{of}InstanceUID") for of in LEVELS)
-    if not (sop_uid and study_uid and series_uid) or max(map(len, (sop_uid, study_uid, series_uid))) > LONGEST_UID:
+    if not (sop_uid and study_uid and series_uid and all(map(UID.fullmatch, (sop_uid, study_uid, series_uid)))):
         raise UnreadableError("the object has no SOP, Study or Series Instance UID", hint="send it with them")
     return _Facts(sop_uid, study_uid, series_uid, dicom.skip_reason(parsed) is None)
 
 
 def _flushed(path: Path) -> str:
-    """The digest of a file whose preamble is zeroed and which is on the disk."""
+    """The digest of an object whose preamble is zeroed and which is on the disk.
+
+    It is taken of transfer syntax and data set alone: meta information says who sent it, and by which program.
+    """
     digest = hashlib.sha256()
     with path.open("r+b") as stream:
-        if stream.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM":
+        head = stream.read(PREAMBLE + 16)
+        start = 0
+        if head[PREAMBLE : PREAMBLE + 4] == b"DICM":
             stream.seek(0)
             stream.write(bytes(PREAMBLE))
-        stream.seek(0)
+            meta = head[PREAMBLE + 4 :]
+            if meta[:8] == b"\x02\x00\x00\x00UL\x04\x00":  # (0002,0000), the length of the rest (PS3.10 7.1)
+                start = PREAMBLE + 16 + int.from_bytes(meta[8:12], "little")
+                digest.update(_syntax(path))
+        stream.seek(start)
         for piece in iter(lambda: stream.read(PIECE), b""):
             digest.update(piece)
         stream.flush()
         os.fsync(stream.fileno())
     return digest.hexdigest()
+
+
+def _syntax(path: Path) -> bytes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return str(read_file_meta_info(path).get("TransferSyntaxUID", "")).encode()
 
 
 def _synced(folders: Iterable[Path]) -> None:

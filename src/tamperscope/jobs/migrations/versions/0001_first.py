@@ -53,8 +53,10 @@ def upgrade() -> None:
     op.create_table(
         "commitments",
         sa.Column("transaction_uid", sa.String(64), primary_key=True),
-        sa.Column("failed", sa.JSON, nullable=False),
-        sa.Column("reported", sa.Float, nullable=False),
+        sa.Column("ae_title", sa.String(16), nullable=False),
+        sa.Column("instances", sa.JSON, nullable=False),
+        sa.Column("failed", sa.JSON),
+        sa.Column("reported", sa.Float),
     )
     op.create_table(
         "cursors",
