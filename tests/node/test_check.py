@@ -39,6 +39,8 @@ def test_what_works_is_said_to_work(tmp_path, archive):
     assert all(finding.well for finding in found.values()), found
     assert "takes sr, seg, capture, keys" in found["destination pacs"].words
     assert "ct-fast" in found["models"].words
+    assert "will be made" in found["database"].words
+    assert list((tmp_path / "node").iterdir()) == [], "a question leaves nothing behind"
 
 
 def test_everything_that_does_not_is_named_and_the_rest_is_still_looked_at(tmp_path):

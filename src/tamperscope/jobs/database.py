@@ -71,13 +71,18 @@ def version(engine: Engine) -> tuple[str | None, str | None]:
     return current, ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
 
+def missing(engine: Engine) -> bool:
+    """Whether it is a file that is not there; to look into it would make it."""
+    return engine.url.get_backend_name() == "sqlite" and not Path(str(engine.url.database)).is_file()
+
+
 def ready(engine: Engine) -> None:
     """See that the schema is the newest, without changing anything.
 
     Raises:
         UsageError: it is not, or the database cannot be reached.
     """
-    if engine.url.get_backend_name() == "sqlite" and not Path(str(engine.url.database)).is_file():
+    if missing(engine):
         raise UsageError(f"there is no database at {engine.url.database}", hint="start the node once")
     current, newest = version(engine)
     if current != newest:

@@ -33,7 +33,7 @@ class Finding:
 
 
 def check(config: Config) -> Iterator[Finding]:
-    """Every finding in turn; nothing is changed, and no image is sent."""
+    """Every finding in turn; no image is sent, and nothing is made but the node's folder."""
     yield _tried("folder", lambda: _folder(config))
     yield _tried("database", lambda: _database(config))
     yield _tried("models", lambda: _models(config))
@@ -65,7 +65,7 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _folder(config: Config) -> str:
-    config.folder.mkdir(parents=True, exist_ok=True)
+    config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     probe = config.folder / ".tamperscope"
     probe.touch()
     probe.unlink()
@@ -77,8 +77,11 @@ def _folder(config: Config) -> str:
 
 
 def _database(config: Config) -> str:
-    current, newest = database.version(database.connect(config.database))
-    where = database.connect(config.database).url.render_as_string(hide_password=True)
+    engine = database.connect(config.database)
+    where = engine.url.render_as_string(hide_password=True)
+    if database.missing(engine):
+        return f"{where}, will be made when the node starts"
+    current, newest = database.version(engine)
     state = "up to date" if current == newest else "will be brought up to date when the node starts"
     return f"{where}, {state}"
 
