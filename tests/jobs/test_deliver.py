@@ -193,6 +193,7 @@ def test_what_is_never_vouched_for_is_a_dead_letter_in_the_end(engine, tmp_path,
             if number == 4:
                 with pytest.raises(RefusedError, match="does not vouch for 2 objects that were sent 5 times"):
                     one.commit(job(commit, 2))
+                assert one.commit(job(commit)).after[0].payload["rounds"] == 1, "after a resend all begins anew"
                 return
             (order,) = one.commit(job(commit, 2)).after
 

@@ -127,14 +127,6 @@ def test_dead_letters_can_be_sent_again(queue):
     assert queue.take(["analyse"], "w", 10.0).tries == 1, "its tries count anew"
 
 
-def test_what_was_done_long_ago_can_be_forgotten(queue, clock):
-    queue.add(order("a"))
-    queue.finish(queue.take(["analyse"], "w", 10.0))
-    assert queue.forget(clock.time) == 0
-    assert queue.forget(clock.time + 1.0) == 1
-    assert queue.counts() == {}
-
-
 def test_how_long_the_oldest_has_waited(queue, clock):
     assert queue.oldest_wait() == 0.0
     queue.add(order("a", due=clock.time - 7.0))

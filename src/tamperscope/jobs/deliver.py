@@ -10,7 +10,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,7 +122,8 @@ class Courier:
             raise Later(f"{destination.name} has not vouched for the objects yet")
         if not failed:
             return Done({"destination": destination.name, "committed": True})
-        rounds = int(job.payload.get("rounds", 0)) + 1
+        # Known at the first try: this is a dead letter that somebody lets be tried anew.
+        rounds = 1 if job.tries == 1 else int(job.payload.get("rounds", 0)) + 1
         if rounds >= ROUNDS:
             what = f"{destination.name} does not vouch for {len(failed)} objects that were sent {rounds} times"
             raise RefusedError(what, hint="see the archive's log, then resend")
@@ -177,10 +178,8 @@ class Courier:
             said = "no answer" if status is None else f"status 0x{status:04X}"
             raise DeliveryError(f"{destination.name} takes no storage commitment ({said})", hint="turn it off for it")
 
-    @contextmanager
-    def _association(self, destination: Destination, contexts: Sequence[Any]) -> Iterator[Association]:
-        with association(destination, self.ae_title, contexts, self.tls) as one:
-            yield one
+    def _association(self, destination: Destination, contexts: Sequence[Any]) -> AbstractContextManager[Association]:
+        return association(destination, self.ae_title, contexts, self.tls)
 
     def _stow(self, destination: Destination, datasets: Sequence[Dataset]) -> None:
         import requests

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from sqlalchemy import Connection, Engine, func, insert, select, tuple_
 
@@ -87,7 +87,7 @@ class Ledger:
                     number += 1
                     entry = Entry(number, self.now(), instance, frame, pixels, previous)
                     previous = entry.digest
-                    fresh.append(_row(entry))
+                    fresh.append({**asdict(entry), "digest": previous})
                 elif known != pixels:
                     changed.append((instance, frame))
             if fresh:
@@ -175,15 +175,3 @@ def _head(connection: Connection) -> tuple[int, str]:
     query = select(LEDGER.c.number, LEDGER.c.digest).order_by(LEDGER.c.number.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return (0, START) if row is None else (row[0], row[1])
-
-
-def _row(entry: Entry) -> dict[str, object]:
-    return {
-        "number": entry.number,
-        "time": entry.time,
-        "instance": entry.instance,
-        "frame": entry.frame,
-        "pixels": entry.pixels,
-        "previous": entry.previous,
-        "digest": entry.digest,
-    }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, and_, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tamperscope.errors import UsageError
@@ -167,11 +167,6 @@ class Queue:
         )
         with self.engine.connect() as connection:
             return connection.execute(others.limit(1)).first() is not None
-
-    def forget(self, before: float) -> int:
-        """Remove jobs that were done before a time; how many there were."""
-        with self.engine.begin() as connection:
-            return connection.execute(delete(JOBS).where(JOBS.c.state == "done", JOBS.c.ended < before)).rowcount
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many jobs there are by (kind, state)."""

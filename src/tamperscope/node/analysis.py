@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +23,7 @@ from tamperscope.jobs.queue import Job, Order, Queue
 from tamperscope.jobs.worker import Done, Later
 from tamperscope.node.audit import Audit
 from tamperscope.node.config import Config
-from tamperscope.node.store import ANALYSE, Store
+from tamperscope.node.store import ANALYSE, Store, flush
 from tamperscope.records import JSON, Report
 from tamperscope.report.dicom import DEFAULT_KINDS
 from tamperscope.verdict import Policy
@@ -89,7 +88,7 @@ class Analysis:
             when=datetime.fromtimestamp(job.payload["when"]),  # each try writes the same bytes
             decoded=seen.see,
         )
-        _on_disk(out)
+        flush((*out.iterdir(), out, out.parent, out.parent.parent))
         return answer
 
     def _kinds(self) -> tuple[str, ...]:
@@ -113,12 +112,9 @@ class Analysis:
 
 def _summary(answer: Report) -> dict[str, JSON]:
     """Verdicts by number, and what decided; no patient in it."""
-    verdicts: dict[str, int] = {}
-    for series in answer.series:
-        verdicts[series.verdict] = verdicts.get(series.verdict, 0) + 1
-    told: Mapping[str, JSON] = {str(key): value for key, value in sorted(verdicts.items())}
+    verdicts = Counter(series.verdict for series in answer.series)
     return {
-        "verdicts": dict(told),
+        "verdicts": {str(key): verdicts[key] for key in sorted(verdicts)},
         "failed": len(answer.failed),
         "models": [f"{model.name} {model.sha256[:12]}" for model in answer.models],
     }
@@ -148,13 +144,3 @@ def _altered(copies: list[Path], seen: Ledger) -> list[Path]:
 def _safe(uid: str) -> str:
     """A UID as a folder's name; what is none by the standard is named by its digest."""
     return uid if re.fullmatch(r"[0-9]+(\.[0-9]+)*", uid) else hashlib.sha256(uid.encode()).hexdigest()
-
-
-def _on_disk(folder: Path) -> None:
-    """Flush the files of a folder, and itself: the job is called done after this."""
-    for path in (*folder.iterdir(), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

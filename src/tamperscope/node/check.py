@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from tamperscope.errors import TamperscopeError, UsageError
 from tamperscope.jobs import database
 from tamperscope.jobs.deliver import Destination, association, password
 from tamperscope.node.config import Config
-from tamperscope.node.listener import context_of
+from tamperscope.node.listener import context_of, free
 from tamperscope.report.dicom import SOP_CLASSES
 
 TIMEOUT_S = 10.0
@@ -69,11 +68,11 @@ def _folder(config: Config) -> str:
     probe = config.folder / ".tamperscope"
     probe.touch()
     probe.unlink()
-    free = shutil.disk_usage(config.folder).free
-    if free < config.listener.free_bytes:
+    room = shutil.disk_usage(config.folder).free
+    if room < config.listener.free_bytes:
         least = config.listener.free_bytes / 1e9
-        raise UsageError(f"{free / 1e9:.1f} GB are free, {least:.1f} are to stay free", hint="make room")
-    return f"{config.folder}, {free / 1e9:.1f} GB free"
+        raise UsageError(f"{room / 1e9:.1f} GB are free, {least:.1f} are to stay free", hint="make room")
+    return f"{config.folder}, {room / 1e9:.1f} GB free"
 
 
 def _database(config: Config) -> str:
@@ -95,15 +94,11 @@ def _models(config: Config) -> str:
 
 
 def _listener(config: Config) -> str:
-    settings = config.listener
-    where = f"{config.ae_title} at {settings.address}:{settings.port}"
-    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.address, settings.port))
-        except OSError:
-            return f"{where}: the port is in use, by the running node or by another program"
+    where = f"{config.ae_title} at {config.listener.address}:{config.listener.port}"
+    try:
+        free(config)
+    except UsageError:
+        return f"{where}: the port is in use, by the running node or by another program"
     return f"{where}, {len(config.peers)} peers may send"
 
 

@@ -27,9 +27,9 @@ class Listener:
     port: int = field(default=11112, metadata={"least": 0, "most": 65535})
     associations: int = field(default=16, metadata={"least": 1})
     """At once; one more is rejected with "local limit exceeded"."""
-    connections: int = field(default=40, metadata={"least": 2})
-    """Sockets at once, associations and what has not asked for one yet."""
-    per_host: int = field(default=32, metadata={"least": 1})
+    connections: int = field(default=24, metadata={"least": 2})
+    """Sockets at once, associations and what has not asked for one yet; each takes two threads."""
+    per_host: int = field(default=20, metadata={"least": 1})
     """Sockets of one host."""
     pdu_bytes: int = field(default=1 << 20, metadata={"least": 4096})
     """Longest PDU that is read."""

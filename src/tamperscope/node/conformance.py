@@ -9,7 +9,8 @@ from pydicom.uid import UID
 from tamperscope import __version__
 from tamperscope.node import listener
 from tamperscope.node.config import Listener
-from tamperscope.report.dicom import KINDS, SOP_CLASSES, code_table
+from tamperscope.report.dicom import KINDS, SOP_CLASSES
+from tamperscope.report.dicom.codes import code_table
 from tamperscope.report.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 VERIFICATION, COMMITMENT = "1.2.840.10008.1.1", "1.2.840.10008.1.20.1"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
@@ -26,11 +27,11 @@ from tamperscope.errors import UsageError
 
 READER = "tamperscope_reader"
 PIECE = 1 << 16
+"""Bytes asked of a socket at once."""
 ROOM_BYTES = 16 << 20
 """Of an object between two looks at the disk."""
 MEMORY_BYTES = 1 << 20
 """A command set has some hundred bytes, a commitment report some thousand."""
-"""Bytes asked of a socket at once."""
 POLL_S = 0.008
 """How long pynetdicom's loop sleeps when nothing came: at its own 0.001, idle associations take a core between them."""
 LEAST_RATE = 10_000.0
@@ -42,6 +43,7 @@ EXPECTED = (
     (ThreadedAssociationServer, "verify_request"),
     (Association, "set_socket"),
 )
+IN_MESSAGE = ("encoded_command_set", "data_set", "_data_set_file", "_data_set_path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ def check() -> None:
         if not callable(getattr(owner, name, None)):
             what = f"pynetdicom has no {owner.__name__}.{name}, so its connections cannot be bounded"
             raise UsageError(what, hint="install the version that tamperscope asks for")
+    message = DIMSEMessage()
+    for name in IN_MESSAGE:
+        if not hasattr(message, name):
+            what = f"a message of pynetdicom has no {name}, so its memory cannot be bounded"
+            raise UsageError(what, hint="install the version that tamperscope asks for")
 
 
 def stored(association: Association) -> None:
@@ -97,13 +104,14 @@ def abandoned(association: Association) -> None:
 class GuardedServer(ThreadedAssociationServer):
     """Accepts from known hosts alone, and no more connections than are allowed."""
 
+    daemon_threads = True
+    request_queue_size = 64
+
     def __init__(self, *args: Any, bounds: Bounds, refused: Refused, **kwargs: Any) -> None:
         self.bounds, self.refused = bounds, refused
         self._open: list[tuple[socket.socket, str]] = []
         super().__init__(*args, **{**kwargs, "request_handler": _Handler})
         self.contexts = _Contexts(self.contexts)
-        self.daemon_threads = True
-        self.request_queue_size = 64
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """A connection; the TLS handshake is left to its own thread, or one that is slow would stop all others."""
@@ -194,10 +202,9 @@ class _Reader:
         Raises:
             OSError: too long, too large or too slow; pynetdicom closes the connection.
         """
-        count = nr_bytes
-        self.taken += count
-        if count > self.bounds.pdu_bytes:
-            raise OSError(f"a PDU of {count} bytes")
+        self.taken += nr_bytes
+        if nr_bytes > self.bounds.pdu_bytes:
+            raise OSError(f"a PDU of {nr_bytes} bytes")
         if self.taken > self.bounds.object_bytes:
             raise OSError("an object that is too large")
         if self.taken - self.asked_at > ROOM_BYTES:
@@ -210,13 +217,13 @@ class _Reader:
         if connection is None:
             raise OSError("the connection is closed")
         patience = self.bounds.idle_s if self.socket.assoc.is_established else self.bounds.request_s
-        read, end = bytearray(), time.monotonic() + patience + count / LEAST_RATE
-        while len(read) < count:
+        read, end = bytearray(), time.monotonic() + patience + nr_bytes / LEAST_RATE
+        while len(read) < nr_bytes:
             left = end - time.monotonic()
             if left <= 0:
                 raise TimeoutError("a PDU that is too slow")
             connection.settimeout(min(left, self.bounds.idle_s))
-            piece = connection.recv(min(PIECE, count - len(read)))
+            piece = connection.recv(min(PIECE, nr_bytes - len(read)))
             if not piece:
                 break
             read += piece

@@ -114,7 +114,11 @@ class _Figures(Collector):
         self._look = look
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        now = self._look()
+        try:
+            now = self._look()
+        except TamperscopeError:
+            yield GaugeMetricFamily("tamperscope_healthy", "1 if nothing is wrong.", value=0.0)
+            return
         yield CounterMetricFamily("tamperscope_instances_received", "Instances on the disk.", value=now.instances)
         yield CounterMetricFamily("tamperscope_studies_received", "Studies.", value=now.studies)
         yield GaugeMetricFamily("tamperscope_studies_open", "Studies that are not complete.", value=now.studies_open)

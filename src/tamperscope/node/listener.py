@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import tempfile
 from contextlib import suppress
@@ -69,8 +70,7 @@ class Listener:
                 refused=lambda host, why: self.audit.write("refused", host=host, reason=why),
             )
         except OSError as error:
-            where = f"{settings.address}:{settings.port}"
-            raise UsageError(f"cannot listen at {where}: {error.strerror}", hint="choose another port") from error
+            raise _taken(self.config, error) from error
         ae._servers.append(server)
         return server
 
@@ -160,6 +160,27 @@ def application(config: Config) -> AE:
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION
     return ae
+
+
+def free(config: Config) -> None:
+    """See that nobody else listens at the port.
+
+    Raises:
+        UsageError: somebody does, or the address is not one of this machine.
+    """
+    settings = config.listener
+    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.address, settings.port))
+        except OSError as error:
+            raise _taken(config, error) from error
+
+
+def _taken(config: Config, error: OSError) -> UsageError:
+    where = f"{config.listener.address}:{config.listener.port}"
+    return UsageError(f"cannot listen at {where}: {error.strerror}", hint="choose another port")
 
 
 def contexts() -> list[PresentationContext]:

@@ -6,7 +6,6 @@ import fcntl
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from wsgiref.simple_server import WSGIServer
 
 from tamperscope.errors import UsageError
 from tamperscope.jobs import database
-from tamperscope.node import health, parts
+from tamperscope.node import health, listener, parts
 from tamperscope.node.config import Config
 from tamperscope.node.parts import Parts
 
@@ -81,7 +80,7 @@ class Node:
         os.umask(0o077)
         shared = Parts.of(self.path)
         with _alone(shared.config.folder / LOCK):
-            _free(shared.config)
+            listener.free(shared.config)
             database.migrate(shared.engine)
             removed, adopted = shared.store.reconcile(0.0)
             shared.audit.write("started", partial_files_removed=removed, files_adopted=adopted)
@@ -136,19 +135,6 @@ def _ended(processes: list[ForkServerProcess]) -> None:
         if process.is_alive():
             process.kill()
             process.join()
-
-
-def _free(config: Config) -> None:
-    """See that nobody else listens at the port, before the listener tries in a process of its own."""
-    settings = config.listener
-    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.address, settings.port))
-        except OSError as error:
-            where = f"{settings.address}:{settings.port}"
-            raise UsageError(f"cannot listen at {where}: {error.strerror}", hint="choose another port") from error
 
 
 @contextmanager

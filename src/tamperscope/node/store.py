@@ -46,7 +46,6 @@ HEAD = 1 << 16
 LONGEST_HEADER = 16 << 20
 UID = re.compile(r"[0-9A-Za-z.-]{1,64}")
 """What is taken for a UID: more than PS3.5 9.1 allows, and nothing that a file system or a database minds."""
-LEVELS = ("SOP", "Study", "Series")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,9 @@ class Store:
         """
         try:
             if self.full():
-                raise FullError("the disk is nearly full", hint="make room, or lower free_bytes")
+                room = shutil.disk_usage(self.folder).free
+                what = f"the disk is nearly full: {room} bytes are free, {self.free_bytes} are to stay free"
+                raise FullError(what, hint="make room, or lower free_bytes")
             facts = _facts(path, self.limits)
             digest = _flushed(path)
             target = self._place(facts.study_uid, digest)
@@ -140,7 +141,7 @@ class Store:
         with self._turn:
             if mine.kept is None:
                 batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-                _synced({folder for one in batch for folder in (one.target.parent, one.target.parent.parent)})
+                flush({folder for one in batch for folder in (one.target.parent, one.target.parent.parent)})
                 try:
                     self._write(batch)
                 except SQLAlchemyError:
@@ -306,10 +307,17 @@ def _read(data: bytes, limits: Limits) -> _Facts:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parsed = dicom.parse(data, "the object", limits)
-        sop_uid, study_uid, series_uid = (dicom.text(parsed.dataset, f"{of}InstanceUID") for of in LEVELS)
-    if not (sop_uid and study_uid and series_uid and all(map(UID.fullmatch, (sop_uid, study_uid, series_uid)))):
-        raise UnreadableError("the object has no SOP, Study or Series Instance UID", hint="send it with them")
+        sop_uid, study_uid, series_uid = (_uid(parsed, level) for level in ("SOP", "Study", "Series"))
     return _Facts(sop_uid, study_uid, series_uid, dicom.skip_reason(parsed) is None)
+
+
+def _uid(parsed: dicom.Parsed, level: str) -> str:
+    found = dicom.text(parsed.dataset, f"{level}InstanceUID")
+    if found is None:
+        raise UnreadableError(f"the object has no {level} Instance UID", hint="send it with one")
+    if not UID.fullmatch(found):
+        raise UnreadableError(f"the {level} Instance UID {found[:64]!r} is none", hint="digits and dots, 64 at most")
+    return found
 
 
 def _flushed(path: Path) -> str:
@@ -342,9 +350,10 @@ def _syntax(path: Path) -> bytes:
         return str(read_file_meta_info(path).get("TransferSyntaxUID", "")).encode()
 
 
-def _synced(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def flush(paths: Iterable[Path]) -> None:
+    """See that files, and folders with the names in them, are on the disk."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

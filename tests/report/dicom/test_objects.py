@@ -22,6 +22,7 @@ from tamperscope import study, weights
 from tamperscope.errors import MissingExtraError, UnreadableError, UnsupportedError, UsageError
 from tamperscope.formats.dicom import is_result
 from tamperscope.report import dicom as objects
+from tamperscope.report.dicom import codes
 
 CARD = weights.packaged()[0]
 LATER = datetime(2030, 1, 1)
@@ -306,7 +307,7 @@ def test_scanning_does_not_load_highdicom():
 
 
 def test_the_private_codes_are_few_short_and_unique():
-    table = objects.code_table()
+    table = codes.code_table()
     assert len({value for value, _, _ in table}) == len(table) > 10
     for value, designator, meaning in table:
         assert designator == "99TAMPERSCOPE"

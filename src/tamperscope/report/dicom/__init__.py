@@ -30,8 +30,6 @@ from tamperscope.records import Series, SeriesResult, Volume
 from tamperscope.report.files import save
 from tamperscope.weights import Card
 
-from .codes import code_table
-
 if TYPE_CHECKING:
     from .identity import Case
 
@@ -42,7 +40,6 @@ __all__ = [
     "SOP_CLASSES",
     "Objects",
     "check",
-    "code_table",
     "encoded",
     "render",
     "write",
