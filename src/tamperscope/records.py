@@ -19,6 +19,7 @@ JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | 
 Label: TypeAlias = Literal["suspicious", "no_evidence", "inconclusive"]
 Format: TypeAlias = Literal["dicom", "nifti", "picture"]
 Geometry: TypeAlias = Literal["patient", "spacing", "none"]
+Severity: TypeAlias = Literal["note", "warning", "alarm"]
 FloatArray: TypeAlias = NDArray[np.float32]
 MaskArray: TypeAlias = NDArray[np.bool_]
 
@@ -255,11 +256,27 @@ class SliceScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was seen of where a file comes from, and what it rests on."""
+
+    check: str
+    """Which check found it, in kebab case."""
+    severity: Severity
+    """"note": said and no more; "warning": things that do not fit together; "alarm": changed since it was signed."""
+    text: str
+    """A plain sentence."""
+    clause: str
+    """The clause of the standard, or the paper, that it rests on."""
+    files: tuple[str, ...] = ()
+    """Which files; none where it holds for the whole series."""
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """What the file says about its own origin: an axis of its own, never mixed into the probability."""
 
     state: Literal["verified", "absent", "broken", "contradictory"]
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,7 +32,7 @@ def test_what_the_header_declares_is_a_finding(header, words):
     found = provenance(header)
     assert found.state == "absent"
     assert len(found.findings) == 1
-    assert words in found.findings[0]
+    assert words in found.findings[0].text
 
 
 @pytest.mark.parametrize("maker", [SYNTHESIZED, MODIFIED])
@@ -67,8 +67,8 @@ def test_what_this_program_writes_owns_up_to_it(tmp_path):
     phantom.write_dicom(phantom.chest((1, 16, 16), (2.5, 0.9, 0.9)), tmp_path)
     volume = decode(read(tmp_path).studies[0].series[0])
     found = provenance(volume.header)
-    assert any("Synthetic Data" in finding for finding in found.findings)
-    assert any("Synthesizing Equipment" in finding for finding in found.findings)
+    assert any("Synthetic Data" in finding.text for finding in found.findings)
+    assert any("Synthesizing Equipment" in finding.text for finding in found.findings)
     assert found.state == "absent"
     called = replace(volume, header={**volume.header, "image_type": ["ORIGINAL", "PRIMARY"]})
     assert provenance(called.header).state == "contradictory"

@@ -15,6 +15,7 @@ from tamperscope import phantom
 from tamperscope.records import (
     Evidence,
     Failure,
+    Finding,
     ModelInfo,
     OperatingPoint,
     Provenance,
@@ -65,7 +66,9 @@ def suspicious(**changes) -> SeriesResult:
             Evidence("noise-map", 4.123456789, 0.97, reasons=("noise of 2 slices is too smooth",)),
             Evidence("frequency", None, None, reasons=("needs slices thinner than 3 mm",)),
         ),
-        "provenance": Provenance("broken", ("signature does not match the pixels",)),
+        "provenance": Provenance(
+            "broken", (Finding("signature", "alarm", "The signature does not match the pixels.", "PS3.15 C.1"),)
+        ),
         "reasons": ("noise of 2 slices is too smooth", "shape – ungewöhnlich"),
         "findings": ("one slice is missing between 2 and 3",),
         "name": "ct-12",
@@ -100,7 +103,7 @@ def hostile() -> SeriesResult:
         files=(HOSTILE,),
         slices=(SliceScore(0, HOSTILE, HOSTILE, 0.9), SliceScore(1, "", None, float("nan"))),
         evidence=(Evidence(HOSTILE, float("inf"), float("nan"), reasons=(HOSTILE,)),),
-        provenance=Provenance("contradictory", (HOSTILE,)),
+        provenance=Provenance("contradictory", (Finding("header", "warning", HOSTILE, HOSTILE, (HOSTILE,)),)),
         reasons=(HOSTILE,),
         findings=(HOSTILE,),
         name="hostile",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tamperscope.records import JSON, Provenance
+from tamperscope.records import JSON, Finding, Provenance
 
 SYNTHESIZING, MODIFYING = "109100", "109103"
 """Purposes of Contributing Equipment (DICOM PS3.16 CID 7005) by which a writer owns up to it."""
@@ -19,15 +19,20 @@ def provenance(header: Mapping[str, JSON]) -> Provenance:
     """
     findings = []
     if header.get("synthetic_data") == "YES":
-        findings.append("The header declares Synthetic Data (0008,001C) = YES (PS3.3 C.12.1).")
+        text = "The header declares Synthetic Data (0008,001C) = YES."
+        findings.append(Finding("synthetic-data", "warning", text, "PS3.3 C.12.1"))
     makers = [PURPOSES[code] for code in _purposes(header) if code in PURPOSES]
-    findings += [f"Contributing Equipment names {maker}." for maker in makers]
+    for maker in makers:
+        text = f"Contributing Equipment names {maker}."
+        findings.append(Finding("contributing-equipment", "warning", text, "PS3.3 C.12.1.1.5"))
     if header.get("lossy"):
-        findings.append("The header declares lossy compression (0028,2110): fine traces may be gone.")
+        text = "The header declares lossy compression (0028,2110): fine traces may be gone."
+        findings.append(Finding("lossy", "note", text, "PS3.3 C.7.6.1.1.5"))
     image_type = header.get("image_type")
     original = isinstance(image_type, list) and image_type[:1] == ["ORIGINAL"]
     if original and makers:
-        findings.append("Image Type (0008,0008) says ORIGINAL although such equipment took part.")
+        text = "Image Type (0008,0008) says ORIGINAL although such equipment took part."
+        findings.append(Finding("image-type", "warning", text, "PS3.3 C.7.6.1.1.2"))
         return Provenance("contradictory", tuple(findings))
     return Provenance("absent", tuple(findings))
 

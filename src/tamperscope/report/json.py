@@ -14,6 +14,7 @@ from tamperscope.records import (
     SCHEMA,
     Evidence,
     Failure,
+    Finding,
     ModelInfo,
     OperatingPoint,
     Provenance,
@@ -76,7 +77,10 @@ def _series(result: SeriesResult, heatmaps: Collection[str]) -> JSON:
         "slices": [_slice(s) for s in result.slices],
         "regions": [_region(r) for r in result.regions],
         "evidence": [_evidence(e) for e in result.evidence],
-        "provenance": {"state": result.provenance.state, "findings": list(result.provenance.findings)},
+        "provenance": {
+            "state": result.provenance.state,
+            "findings": [_finding(f) for f in result.provenance.findings],
+        },
         "heatmap": f"{result.name}{SUFFIX}" if result.name in heatmaps else None,
         "reasons": list(result.reasons),
         "digest": result.digest,
@@ -110,6 +114,16 @@ def _region(region: Region) -> JSON:
         "box_index": [[int(v) for v in corner] for corner in region.box_index],
         "diameter_mm": _number(region.diameter_mm),
         "score": _number(region.score),
+    }
+
+
+def _finding(finding: Finding) -> JSON:
+    return {
+        "check": finding.check,
+        "severity": finding.severity,
+        "text": finding.text,
+        "clause": finding.clause,
+        "files": list(finding.files),
     }
 
 
@@ -182,12 +196,16 @@ def _parse_series(tree: dict[str, Any]) -> SeriesResult:
         slices=tuple(SliceScore(**{**s, "score": _nan(s["score"])}) for s in tree["slices"]),
         regions=tuple(_parse_region(r) for r in tree["regions"]),
         evidence=tuple(Evidence(**{**e, "reasons": tuple(e["reasons"])}) for e in tree["evidence"]),
-        provenance=Provenance(provenance["state"], tuple(provenance["findings"])),
+        provenance=Provenance(provenance["state"], tuple(_parse_finding(f) for f in provenance["findings"])),
         reasons=tuple(tree["reasons"]),
         digest=tree["digest"],
         findings=tuple(tree["findings"]),
         name=tree["name"],
     )
+
+
+def _parse_finding(tree: dict[str, Any]) -> Finding:
+    return Finding(**{**tree, "files": tuple(tree["files"])})
 
 
 def _parse_point(tree: dict[str, Any] | None) -> OperatingPoint | None:
