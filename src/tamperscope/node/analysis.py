@@ -17,13 +17,14 @@ import tamperscope
 from tamperscope import detectors, study
 from tamperscope.decode import decode
 from tamperscope.errors import InputError, TamperscopeError, UnreadableError
+from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.deliver import Courier
+from tamperscope.jobs.files import flush
 from tamperscope.jobs.ledger import Ledger
 from tamperscope.jobs.queue import Job, Order, Queue
 from tamperscope.jobs.worker import Done, Later
-from tamperscope.node.audit import Audit
 from tamperscope.node.config import Config
-from tamperscope.node.store import ANALYSE, Store, flush
+from tamperscope.node.store import ANALYSE, Store
 from tamperscope.records import JSON, Report
 from tamperscope.report.dicom import DEFAULT_KINDS
 from tamperscope.verdict import Policy
