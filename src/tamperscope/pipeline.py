@@ -53,6 +53,7 @@ def scan(
     dicom_kinds: Sequence[str] = objects.DEFAULT_KINDS,
     when: datetime | None = None,
     decoded: Callable[[Volume], None] | None = None,
+    judged: Callable[[Volume, SeriesResult], None] | None = None,
 ) -> Report:
     """Read, judge and report everything below the given paths, or in the given bytes. Nothing of the input changes.
 
@@ -72,6 +73,7 @@ def scan(
         dicom_kinds: Which of `report.dicom.KINDS` to write there.
         when: What those objects say of their making; now if None.
         decoded: Shown the pixels of each series before it is judged, if given; must not change them.
+        judged: Shown them again with what was found, heat map included.
 
     Returns:
         The report. Input that cannot be used is listed in it and raises nothing; a series of which a DICOM object
@@ -94,6 +96,7 @@ def scan(
         keep_heatmaps,
         None if dicom_out is None else _Delivery(Path(dicom_out), tuple(dicom_kinds), when or datetime.now()),
         decoded,
+        judged,
     )
     return scanner.scan(source)
 
@@ -122,6 +125,7 @@ class _Scanner:
     keep_heatmaps: bool
     delivery: _Delivery | None
     decoded: Callable[[Volume], None] | None
+    judged: Callable[[Volume, SeriesResult], None] | None
     failed: list[Failure] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     heatmaps: list[str] = field(default_factory=list)
@@ -165,6 +169,8 @@ class _Scanner:
             if self.out is not None:
                 self.pictures[name] = report.write_series(volume, result, self.out, heatmap=self.write_heatmaps)
                 self.heatmaps += [name] if self.write_heatmaps and result.heatmap is not None else []
+            if self.judged is not None:
+                self.judged(volume, result)
         except InputError as error:
             self.failed.append(Failure(_source_of(series), error.message, error.hint))
             return None

@@ -20,7 +20,7 @@ def test_migrating_twice_changes_nothing(engine):
     before = version(engine)
     migrate(engine)
     assert version(engine) == before
-    assert before[0] == before[1] == "0001"
+    assert before[0] == before[1] == "0002"
 
 
 def test_a_database_is_empty_before_it_is_migrated(url):

@@ -31,7 +31,8 @@ def node(context: typer.Context, config: Config = DEFAULT) -> None:
     if context.invoked_subcommand is not None:
         return
     with told():
-        from tamperscope.node.run import Node, on_signals
+        from tamperscope.jobs.processes import on_signals
+        from tamperscope.node.run import Node
 
         one = Node(config)
         on_signals(one.stop)

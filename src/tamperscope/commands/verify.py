@@ -28,9 +28,8 @@ def verify(
     with told():
         from tamperscope import study
         from tamperscope.decode import decode
-        from tamperscope.jobs import database
+        from tamperscope.jobs import audit, database
         from tamperscope.jobs.ledger import Ledger
-        from tamperscope.node import audit
         from tamperscope.node.config import read
 
         settings = read(config)

@@ -1,12 +1,30 @@
-"""The tables: jobs, what was received, and how far each way in was read. Times are seconds since 1970, UTC."""
+"""The tables: jobs, what the node received, what was handed to the service, and who may see it.
+
+Times are seconds since 1970, UTC.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 METADATA = MetaData()
 UID = String(64)
 SHA256 = String(64)
+ID = String(32)
+NAME = String(64)
 
 JOBS = Table(
     "jobs",
@@ -80,4 +98,112 @@ LEDGER = Table(
     Column("previous", SHA256, nullable=False),
     Column("digest", SHA256, nullable=False),
     UniqueConstraint("instance", "frame"),
+)
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("name", NAME, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password", String(200)),  # argon2; None: by token alone
+    Column("disabled", Boolean, nullable=False),
+    Column("made", Float, nullable=False),
+)
+
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("user", NAME, nullable=False, index=True),
+    Column("label", String(100), nullable=False),
+    Column("secret", String(200), nullable=False),  # argon2
+    Column("made", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("id", SHA256, primary_key=True),  # digest of what the cookie holds
+    Column("user", NAME, nullable=False, index=True),
+    Column("made", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+UPLOADS = Table(
+    "uploads",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("owner", NAME, nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("origin", String(16), nullable=False),  # files, stow
+    Column("state", String(16), nullable=False, index=True),  # open, received, read, failed
+    Column("bytes", BigInteger, nullable=False),  # as declared
+    Column("made", Float, nullable=False),
+    Column("changed", Float, nullable=False, index=True),
+    Column("error", Text),
+    Column("result", JSON),  # what was read of it
+)
+
+UPLOAD_FILES = Table(
+    "upload_files",
+    METADATA,
+    Column("upload", ID, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+SCANS = Table(
+    "scans",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("upload", ID, nullable=False, index=True),
+    Column("owner", NAME, nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("study_uid", UID, index=True),
+    Column("modalities", JSON, nullable=False),
+    Column("series", Integer, nullable=False),
+    Column("slices", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False, index=True),  # gathering, waiting, running, done, failed
+    Column("version", Integer, nullable=False),  # how often it was complete
+    Column("progress", Float, nullable=False),
+    Column("suspicion", Float, nullable=False, index=True),  # by which studies are sorted
+    Column("verdict", String(16)),
+    Column("probability", Float),
+    Column("provenance", String(16)),
+    Column("opinion", String(16)),  # of the latest review
+    Column("error", Text),
+    Column("made", Float, nullable=False),
+    Column("changed", Float, nullable=False, index=True),
+    Column("ended", Float),
+    Column("expires", Float),
+)
+
+REVIEWS = Table(
+    "reviews",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("scan", ID, nullable=False, index=True),
+    Column("series", String(100), nullable=False),
+    Column("digest", SHA256, nullable=False),  # of the pixels that were judged
+    Column("opinion", String(16), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("user", NAME, nullable=False),
+    Column("time", Float, nullable=False),
+)
+
+COMPARISONS = Table(
+    "comparisons",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("owner", NAME, nullable=False),
+    Column("before", ID, nullable=False, index=True),
+    Column("after", ID, nullable=False, index=True),
+    Column("state", String(16), nullable=False),  # waiting, done, failed
+    Column("error", Text),
+    Column("result", JSON),
+    Column("made", Float, nullable=False),
+    Column("changed", Float, nullable=False),
 )

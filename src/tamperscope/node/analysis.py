@@ -14,19 +14,19 @@ from pathlib import Path
 from pydicom import dcmread
 
 import tamperscope
-from tamperscope import detectors, study
+from tamperscope import study
 from tamperscope.decode import decode
 from tamperscope.errors import InputError, TamperscopeError, UnreadableError
+from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.deliver import Courier
+from tamperscope.jobs.files import flush
 from tamperscope.jobs.ledger import Ledger
 from tamperscope.jobs.queue import Job, Order, Queue
 from tamperscope.jobs.worker import Done, Later
-from tamperscope.node.audit import Audit
 from tamperscope.node.config import Config
-from tamperscope.node.store import ANALYSE, Store, flush
+from tamperscope.node.store import ANALYSE, Store
 from tamperscope.records import JSON, Report
 from tamperscope.report.dicom import DEFAULT_KINDS
-from tamperscope.verdict import Policy
 
 RESULTS = "results"
 
@@ -75,14 +75,11 @@ class Analysis:
         return Done(_summary(answer), orders)
 
     def _scan(self, job: Job, paths: list[Path], out: Path, seen: Ledger) -> Report:
-        model = self.config.model
         answer = tamperscope.scan(
             paths,
             out=out,
             keep_heatmaps=False,
-            policy=Policy.at(model.false_alarms),
-            cards=(detectors.chosen_card(model.name),) if model.name else None,
-            threads=model.threads or None,
+            **self.config.model.settings(),
             dicom_out=out,
             dicom_kinds=self._kinds(),
             when=datetime.fromtimestamp(job.payload["when"]),  # each try writes the same bytes

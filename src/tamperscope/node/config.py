@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tamperscope import toml
 from tamperscope.jobs.deliver import Destination
+from tamperscope.jobs.model import Model
 from tamperscope.report.dicom import KINDS
 
 HINT = "docs/node.md shows a whole one"
@@ -71,19 +72,6 @@ class Studies:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """Which model judges, and how often it may be wrong about an authentic series."""
-
-    name: str = ""
-    """One of `tamperscope models`; those that look at everything if empty."""
-    false_alarms: float = field(default=0.01, metadata={"least": 1e-4, "most": 0.1})
-    workers: int = field(default=1, metadata={"least": 1})
-    """Processes that judge."""
-    threads: int = field(default=0, metadata={"least": 0})
-    """Of each network; 0 for all cores."""
-
-
-@dataclass(frozen=True, slots=True)
 class Tls:
     """TLS of the listener, and of destinations that ask for it; both sides show a certificate (PS3.15 B.12)."""
 
@@ -140,7 +128,7 @@ class Config:
     destinations: Mapping[str, Destination]
     listener: Listener = Listener()
     studies: Studies = Studies()
-    model: Model = Model()
+    model: Model = field(default_factory=Model)
     tls: Tls | None = None
     orthanc: Orthanc | None = None
     folders: tuple[Folder, ...] = ()

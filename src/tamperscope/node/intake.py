@@ -13,10 +13,10 @@ import requests
 from sqlalchemy import Engine, select
 
 from tamperscope.errors import DeliveryError, FullError, TamperscopeError
+from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.deliver import password
 from tamperscope.jobs.queue import inserted
 from tamperscope.jobs.tables import CURSORS
-from tamperscope.node.audit import Audit
 from tamperscope.node.config import Folder, Orthanc
 from tamperscope.node.store import Store
 

@@ -17,8 +17,8 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # typ
 
 from tamperscope.errors import FullError, TamperscopeError, UsageError
 from tamperscope.jobs import deliver
+from tamperscope.jobs.audit import Audit
 from tamperscope.node import guard
-from tamperscope.node.audit import Audit
 from tamperscope.node.config import Config, Tls
 from tamperscope.node.store import Store
 from tamperscope.report.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -17,7 +16,8 @@ from typing import TypeAlias
 from sqlalchemy import Engine, func, select
 
 from tamperscope.errors import TamperscopeError
-from tamperscope.jobs import database, deliver
+from tamperscope.jobs import database, deliver, processes
+from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.deliver import Courier
 from tamperscope.jobs.queue import Job, Queue
 from tamperscope.jobs.tables import INSTANCES
@@ -25,7 +25,6 @@ from tamperscope.jobs.worker import Worker
 from tamperscope.node import config as configuration
 from tamperscope.node import health, store
 from tamperscope.node.analysis import Analysis
-from tamperscope.node.audit import Audit
 from tamperscope.node.config import Config
 from tamperscope.node.intake import FolderWatcher, OrthancPoller
 from tamperscope.node.listener import Listener, context_of
@@ -157,17 +156,7 @@ PARTS: Mapping[str, Part] = {"listener": listen, "keeper": keep, "judge": judge,
 def run(name: str, path: Path) -> None:
     """One process: does its part until it is told to stop, or its parent is gone."""
     logging.getLogger("pynetdicom").disabled = True  # what matters of it is in the audit log
-    stop, parent = threading.Event(), os.getppid()
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop.set).start())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells the others
-
-    def orphaned() -> None:
-        while not stop.wait(1.0):
-            if os.getppid() != parent:
-                stop.set()
-
-    threading.Thread(target=orphaned, daemon=True, name="parent").start()
-    os.umask(0o077)  # what patients have had done to them is nobody else's business
+    stop = processes.child()
     parts = Parts.of(path)
     parts.audit.write("process", part=name, pid=os.getpid())
     threading.Thread(target=_alive, args=(parts, name, stop), daemon=True, name="sign of life").start()

@@ -29,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tamperscope.errors import FullError, LimitError, TamperscopeError, UnreadableError
 from tamperscope.formats import dicom
+from tamperscope.jobs.files import flush
 from tamperscope.jobs.queue import Order, Queue
 from tamperscope.jobs.tables import INSTANCES, STUDIES
 from tamperscope.limits import DEFAULT_LIMITS, Limits
@@ -348,13 +349,3 @@ def _syntax(path: Path) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return str(read_file_meta_info(path).get("TransferSyntaxUID", "")).encode()
-
-
-def flush(paths: Iterable[Path]) -> None:
-    """See that files, and folders with the names in them, are on the disk."""
-    for path in paths:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tamperscope.node.audit import FILE, KINDS, MESSAGES, Audit, message
+from tamperscope.jobs.audit import FILE, KINDS, MESSAGES, Audit, message
 
 TIME = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
 
