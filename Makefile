@@ -10,7 +10,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 TRAIN_TESTS = $(shell grep -rlE --include='*.py' 'importorskip."(torch|timm|onnx|sklearn|matplotlib)"' tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train demo test test-base test-train readme check format benchmark
+.PHONY: help setup setup-train demo test test-base test-train readme check format vendor benchmark
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ check: $(VENV)/.train  ## Style, types, import contracts; torch is there for its
 format: $(VENV)/.dev  ## Bring the code into shape
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+vendor: $(PY)  ## Fetch the viewer of the web page anew, at its pinned version; needs npm
+	@$(PY) tools/vendor.py
 
 benchmark: $(VENV)/.base  ## Time and memory of a scan
 	@$(PY) benchmarks/scan.py

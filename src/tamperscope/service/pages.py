@@ -1,0 +1,276 @@
+"""The pages of the service: each asks the service for what it shows and renders a template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import HTMLResponse
+
+from tamperscope.detectors import default_cards, packaged_cards
+from tamperscope.records import JSON, Report, SeriesResult
+from tamperscope.weights import Card
+
+from . import plot, render
+
+LIMIT = 50
+"""Studies on a page of the table."""
+CHOICES = 200
+"""Studies that can be chosen for a comparison."""
+SORTS = ("suspicion", "made", "name")
+FILTERS = ("state", "verdict", "modality", "text", "opinion", "upload")
+HEADERS = {"Cache-Control": "no-store"}
+"""Pages name studies: no cache of a browser or on the way keeps them."""
+REVIEWERS = ("submitter", "administrator")
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+
+def _identity(request: Request) -> Any:
+    return request.app.state.service.identity(request)
+
+
+def _administrator(user: Annotated[Any, Depends(_identity)]) -> Any:
+    if user.role != "administrator":
+        raise HTTPException(403, "this page is for administrators")
+    return user
+
+
+Who = Annotated[Any, Depends(_identity)]
+Administrator = Annotated[Any, Depends(_administrator)]
+
+
+@router.get("/")
+def studies(request: Request, user: Who) -> HTMLResponse:
+    """The drop zone and the table of studies, the most suspicious first."""
+    query = _query(request.query_params)
+    found = request.app.state.service.studies.list(query)
+    return _page(
+        "studies",
+        user,
+        rows=found.rows,
+        total=found.total,
+        query=query,
+        link=lambda **changed: _link(query, changed),
+        filtered=any(query.get(name) for name in FILTERS),
+    )
+
+
+@router.get("/studies/{number}/row")
+def row(request: Request, user: Who, number: str) -> HTMLResponse:
+    """One row of the table, by which the page's script brings it up to date."""
+    return _page("row", user, row=_row(request, number))
+
+
+@router.get("/studies/{number}")
+def study(request: Request, user: Who, number: str, series: str = "") -> HTMLResponse:
+    """What was found in a study: one of its series at a time."""
+    service = request.app.state.service
+    shown = _row(request, number)
+    report = service.studies.report(number)
+    results = report.series if report else ()
+    result = _chosen(results, series)
+    views = service.studies.views(number) if result else {}
+    view = views.get(result.name) if result else None
+    return _page(
+        "study",
+        user,
+        row=shown,
+        report=report,
+        results=results,
+        result=result,
+        plot=plot.scores(result) if result else None,
+        viewer=_viewer(shown.id, result, view) if result and view else None,
+        files=service.studies.files(number),
+        reviews=service.studies.reviews(number),
+        models=_models(report, result),
+        own=user.role == "administrator" or (user.role == "submitter" and shown.owner == user.name),
+    )
+
+
+@router.get("/compare")
+def compare(request: Request, user: Who, before: str = "", after: str = "") -> HTMLResponse:
+    """Choose two versions of a study."""
+    query = {"state": "done", "sort": "made", "descending": True, "limit": CHOICES, "offset": 0}
+    rows = request.app.state.service.studies.list(query).rows
+    return _page("compare", user, rows=rows, before=before, after=after)
+
+
+@router.get("/comparisons/{number}")
+def comparison(request: Request, user: Who, number: str, series: int = 0) -> HTMLResponse:
+    """What differs between two versions of a study, one matched series at a time."""
+    found = request.app.state.service.comparisons.one(number)
+    if found is None:
+        raise HTTPException(404, "there is no such comparison")
+    pairs = found.result["series"] if found.result else []
+    chosen = pairs[series] if 0 <= series < len(pairs) else None
+    return _page(
+        "comparison",
+        user,
+        comparison=found,
+        pairs=pairs,
+        number=series,
+        pair=chosen,
+        plot=_changes(chosen) if chosen else None,
+        viewer=_difference(number, series, chosen) if chosen and chosen["same_grid"] and chosen["has_map"] else None,
+    )
+
+
+@router.get("/models")
+def models(user: Who) -> HTMLResponse:
+    """The models of this installation, in a sentence each."""
+    names = {card.name for card in default_cards()}
+    return _page("models", user, cards=packaged_cards(), default=names)
+
+
+@router.get("/models/{name}")
+def model(user: Who, name: str) -> HTMLResponse:
+    """The Card of one model, with what was measured."""
+    card = next((card for card in packaged_cards() if card.name == name), None)
+    if card is None:
+        raise HTTPException(404, "there is no such model")
+    tables, figures = _measured(card)
+    return _page("model", user, card=card, tables=tables, figures=figures)
+
+
+@router.get("/account")
+def account(user: Who) -> HTMLResponse:
+    """One's own tokens and password."""
+    return _page("account", user)
+
+
+@router.get("/users")
+def users(user: Administrator) -> HTMLResponse:
+    """Who may do what."""
+    return _page("users", user)
+
+
+@router.get("/audit")
+def audit(user: Administrator) -> HTMLResponse:
+    """Who did what, when."""
+    return _page("audit", user)
+
+
+@router.get("/login")
+def login(next: str = "/", wrong: bool = False) -> HTMLResponse:  # noqa: A002 - the name of the parameter in the address
+    """Name and password; the form goes to the service."""
+    return _page("login", None, next=next if next.startswith("/") and not next.startswith("//") else "/", wrong=wrong)
+
+
+def failure(user: Any, status: int, message: str) -> HTMLResponse:
+    """An error as a page: what, and the way back."""
+    return _page("error", user, status, message=message)
+
+
+def _page(template: str, user: Any, status: int = 200, **values: Any) -> HTMLResponse:
+    values |= {"user": user, "reviewer": user is not None and user.role in REVIEWERS}
+    return HTMLResponse(render.page(template, **values), status, headers=HEADERS)
+
+
+def _row(request: Request, number: str) -> Any:
+    found = request.app.state.service.studies.one(number)
+    if found is None:
+        raise HTTPException(404, "there is no such study; it may have been deleted")
+    return found
+
+
+def _query(given: Mapping[str, str]) -> dict[str, Any]:
+    """The filter that an address states; what is not understood is left out."""
+    query: dict[str, Any] = {name: given[name] for name in FILTERS if given.get(name)}
+    sort = given.get("sort", "")
+    query["sort"] = sort if sort in SORTS else "suspicion"
+    query["descending"] = given.get("descending", "true") != "false"
+    offset = given.get("offset", "")
+    return query | {"limit": LIMIT, "offset": int(offset) if offset.isdecimal() and len(offset) < 10 else 0}
+
+
+def _link(query: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
+    """The address of the same table with some of its settings changed."""
+    merged = {**query, "offset": 0, **changed}
+    del merged["limit"]
+    defaults = {"sort": "suspicion", "descending": True, "offset": 0}
+    stated = {k: str(v).lower() if isinstance(v, bool) else v for k, v in merged.items() if defaults.get(k) != v}
+    return f"?{urlencode(stated)}"
+
+
+def _chosen(results: Sequence[SeriesResult], name: str) -> SeriesResult | None:
+    """The series that was asked for, else the most suspicious."""
+    for result in results:
+        if result.name == name:
+            return result
+    order = ("no_evidence", "inconclusive", "suspicious")
+    return max(results, key=lambda r: (order.index(r.verdict), r.probability or 0.0), default=None)
+
+
+def _viewer(number: str, result: SeriesResult, view: Any) -> JSON:
+    """What the viewer's script needs to know of a series."""
+    base = f"/api/v1/studies/{number}/series/{result.name}"
+    return {
+        "shape": list(view.shape),
+        "spacing": list(view.spacing_mm or (1.0, 1.0, 1.0)),
+        "unit": "HU" if result.modality == "CT" else "",
+        "volume": f"{base}/volume.nii.gz",
+        "residual": f"{base}/residual.nii.gz",
+        "heatmap": f"{base}/heatmap.nii.gz" if view.has_heatmap else None,
+        "windows": [[name, low, high] for name, low, high in view.windows],
+        "threshold": result.operating_point.threshold if result.operating_point else None,
+        "slice": result.regions[0].centre_index[0] if result.regions else _striking(result),
+        "regions": [{"centre": list(r.centre_index), "box": [list(c) for c in r.box_index]} for r in result.regions],
+        "colours": [colour for _, colour in render.legend()],
+    }
+
+
+def _striking(result: SeriesResult) -> int:
+    """The slice with the highest score; the middle one where none has any."""
+    if not result.slices:
+        return result.shape[0] // 2
+    return max(result.slices, key=lambda s: (s.score, -s.index)).index
+
+
+def _difference(number: str, series: int, pair: Mapping[str, Any]) -> JSON:
+    """What the viewer's script needs to know of two matched series."""
+    base = f"/api/v1/comparisons/{number}/series/{series}"
+    shares = pair["slices"]
+    return {
+        "before": f"{base}/before.nii.gz",
+        "after": f"{base}/after.nii.gz",
+        "difference": f"{base}/difference.nii.gz",
+        "depth": len(shares),
+        "slice": max(range(len(shares)), key=lambda k: (shares[k], -k)) if shares else 0,
+        "box": pair["box_index"],
+        "largest": pair["largest_difference"],
+    }
+
+
+def _changes(pair: Mapping[str, Any]) -> plot.Plot | None:
+    """The changed share of each slice, relative to the most changed one."""
+    shares = pair["slices"]
+    if len(shares) < 2:
+        return None
+    most = max(shares) or 1.0
+    return plot.shares([share / most for share in shares])
+
+
+def _models(report: Report | None, result: SeriesResult | None) -> list[tuple[str, str, Card | None]]:
+    """Name, digest and Card of the models that judged a series, where the Card is at hand."""
+    if report is None or result is None:
+        return []
+    cards = {card.sha256: card for card in packaged_cards()}
+    judges = {evidence.detector for evidence in result.evidence}
+    return [(m.name, m.sha256, cards.get(m.sha256)) for m in report.models if m.name in judges]
+
+
+def _measured(card: Card) -> tuple[list[tuple[str, list[str], list[tuple[str, list[JSON]]]]], list[tuple[str, JSON]]]:
+    """The results of a Card: tables (title, columns, rows of name and cells), and single figures."""
+    tables, figures = [], []
+    for name, value in card.results.items():
+        title = name.replace("_", " ")
+        groups = {k: g for k, g in value.items() if isinstance(g, dict)} if isinstance(value, dict) else {}
+        if not groups:
+            figures.append((title, value))
+            continue
+        columns = list(dict.fromkeys(column for group in groups.values() for column in group))
+        tables.append((title, columns, [(k, [g.get(column, "") for column in columns]) for k, g in groups.items()]))
+    return tables, figures
