@@ -18,9 +18,10 @@ from starlette.staticfiles import StaticFiles
 
 from tamperscope import __version__
 from tamperscope.errors import FullError, LimitError, TamperscopeError, UsageError
+from tamperscope.service import pages
 from tamperscope.service.gate import Gate, problem
 from tamperscope.service.keeping import Keeper
-from tamperscope.service.routes import accounts, comparisons, events, models, stow, studies, uploads
+from tamperscope.service.routes import accounts, comparisons, events, models, sessions, stow, studies, uploads
 from tamperscope.service.service import Service
 from tamperscope.service.uploads import MissingError, OffsetError
 
@@ -72,19 +73,15 @@ def make(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for part in (uploads, studies, comparisons, models, accounts, events, stow):
+    for part in (uploads, studies, comparisons, models, accounts, events, stow, sessions, pages):
         app.include_router(part.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
-    _pages(app)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.openapi = _described(app)  # type: ignore[method-assign]
     app.add_middleware(Gate, service=service)
     return app
-
-
-def _pages(app: FastAPI) -> None:
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
 def _healthz() -> dict[str, str]:

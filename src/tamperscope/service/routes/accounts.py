@@ -10,7 +10,6 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from tamperscope.jobs import audit
-from tamperscope.service.gate import COOKIE
 from tamperscope.service.routes.common import PROBLEMS, Administrator, TheService, Viewer
 from tamperscope.service.schemas import (
     IdentityOut,
@@ -129,9 +128,3 @@ def _user(service: Service, name: str) -> UserOut:
         if user.name == name:
             return UserOut.model_validate(user)
     raise MissingError(f"there is no user {name}", hint="see the list of users")
-
-
-def with_cookie(response: Response, secret: str, *, secure: bool) -> Response:
-    """A response that begins a session: no script reads its cookie, no other site sends it along."""
-    response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=secure, path="/")
-    return response

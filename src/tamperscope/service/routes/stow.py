@@ -30,8 +30,6 @@ JSON_TYPE = "application/dicom+json"
 BUSY = {503: {"model": Problem, "description": "No worker had time to look at them; they are kept."}}
 NOT_ACCEPTABLE = {406: {"model": Problem, "description": "The caller takes no JSON."}}
 router = APIRouter(prefix="/dicomweb", tags=["DICOMweb"], responses={**PROBLEMS, **NOT_ACCEPTABLE, **BUSY})
-    prefix="/dicomweb", tags=["DICOMweb"], responses={**PROBLEMS, 202: {}, 406: PROBLEMS[415], 503: PROBLEMS[415]}
-)
 READ_S, LOOK_S = 60.0, 0.05
 """How long a request waits until a worker has looked at its instances."""
 BODY: dict[str, Any] = {

@@ -19,6 +19,7 @@ from tamperscope.service.service import Service
 from tamperscope.service.uploads import Declared, Upload
 
 router = APIRouter(prefix="/api/v1", tags=["handing in"], responses=PROBLEMS)
+UploadName = Annotated[str, Query(min_length=1, max_length=1000, pattern=r"^[^\x00]+$", examples=["case17.zip"])]
 BINARY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -100,9 +101,7 @@ async def hand_in(
     request: Request,
     service: TheService,
     identity: Submitter,
-    name: Annotated[
-        str, Query(min_length=1, max_length=1000, pattern=r"^[^\x00]+$", examples=["case17.zip"])
-    ] = "study",
+    name: UploadName = "study",
 ) -> UploadOut:
     """Hand in one file, for example a zip with the whole study, in one request: for scripts.
 
