@@ -44,9 +44,8 @@ class Keeper:
         """Do what is due."""
         service = self.service
         service.studies.gathered(service.config.storage.quiet_s)
-        self._buried(
-            SCANS, literal(f"{JUDGE}:") + SCANS.c.id + ":" + cast(SCANS.c.version, String), ("waiting", "running")
-        )
+        version = literal(f"{JUDGE}:") + SCANS.c.id + ":" + cast(SCANS.c.version, String)
+        self._buried(SCANS, version, ("waiting", "running"))
         self._buried(UPLOADS, literal(f"{READ}:") + UPLOADS.c.id, ("received",))
         self._buried(COMPARISONS, literal(f"{COMPARE}:") + COMPARISONS.c.id, ("waiting",))
         if self.now() - self._swept > SWEEP_S:
