@@ -123,6 +123,9 @@ def save(path: Path, voxels: NDArray[np.generic], spacing_mm: tuple[float, float
     image = nib.Nifti1Image(voxels.transpose(2, 1, 0), np.diag([-di, -dj, dk, 1.0]))  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
     image.header.set_slope_inter(slope, 0.0)  # type: ignore[no-untyped-call]
-    with gzip.GzipFile(filename="", fileobj=path.open("wb"), mode="wb", compresslevel=LEVEL, mtime=0) as packed:
+    with (
+        path.open("wb") as stream,
+        gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=LEVEL, mtime=0) as packed,
+    ):
         packed.write(image.header.binaryblock + b"\0\0\0\0")
         packed.write(np.ascontiguousarray(voxels).data)
