@@ -32,7 +32,7 @@ from tamperscope.service.service import Service
 from tamperscope.service.studies import JUDGE
 from tamperscope.service.uploads import READ
 
-PASSWORD = "a long enough password"
+PASSWORD = "a long enough password"  # noqa: S105
 HOST = "http://127.0.0.1"
 
 
@@ -69,7 +69,7 @@ def work(one: Service) -> None:
 def jobs(one: Service) -> dict[str, str]:
     """Key to state."""
     with one.engine.connect() as connection:
-        return dict(connection.execute(select(JOBS.c.key, JOBS.c.state)).tuples().all())
+        return dict(connection.execute(select(JOBS.c.key, JOBS.c.state)).all())
 
 
 def chest(folder: Path, seed: int = 7, slices: int = 6) -> Path:

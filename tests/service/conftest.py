@@ -9,7 +9,6 @@ from databases import KINDS, database
 from services import caller, chest, handed_in, service, studies_of, work
 
 
-
 @pytest.fixture(scope="module", params=KINDS)
 def one(request, tmp_path_factory):
     """A service on each kind of database, shared by the tests of a file."""

@@ -6,8 +6,8 @@ import json
 import zipfile
 
 from PIL import Image
-from services import chest, handed_in, studies_of, work
 
+from services import chest, handed_in, studies_of, work
 from tamperscope.datasets import table
 from tamperscope.report import json as report_json
 
@@ -111,7 +111,7 @@ def test_search_filter_sort_and_page(one, submitter, tmp_path):
     assert submitter.get("/api/v1/studies", params={"limit": 0}).status_code == 422
 
 
-def test_a_review_is_kept_logged_and_becomes_a_manifest(one, submitter, administrator, judged, tmp_path):
+def test_a_review_is_kept_logged_and_becomes_a_manifest(one, submitter, administrator, judged):
     name = submitter.get(f"/api/v1/studies/{judged}/report.json").json()["studies"][0]["series"][0]["name"]
     for opinion in ("unsure", "tampered"):
         told = {"series": name, "opinion": opinion, "comment": "see slice 3"}
