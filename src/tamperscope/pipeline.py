@@ -159,7 +159,7 @@ class _Scanner:
             if self.decoded is not None:
                 self.decoded(volume)
             asked = [tool for tool in tools if tool[0].input.takes(volume.modality)] or tools
-            result = self._judge(volume, asked, name)
+            result = replace(self._judge(volume, asked, name), file_digests=_file_digests(series, volume))
             if self.delivery is not None:
                 result = self._delivered(self.delivery, series, volume, result, [card for card, _ in asked])
             if self.out is not None:
@@ -250,6 +250,12 @@ def _slices(volume: Volume, evidence: Evidence) -> tuple[SliceScore, ...]:
         return ()
     rows = zip(volume.sources, volume.sop_instance_uids, evidence.slice_scores, strict=True)
     return tuple(SliceScore(index, file, uid, score) for index, (file, uid, score) in enumerate(rows))
+
+
+def _file_digests(series: Series, volume: Volume) -> tuple[str, ...]:
+    """SHA-256 of each file that the volume was read from, in the order of `SeriesResult.files`."""
+    digests = {instance.source: instance.sha256 for instance in series.instances}
+    return tuple(digests[source] for source in dict.fromkeys(volume.sources))
 
 
 def _source_of(series: Series) -> str:
