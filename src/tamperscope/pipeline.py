@@ -14,7 +14,7 @@ from tamperscope import detectors, report, study, verdict
 from tamperscope.calibrate import calibrated
 from tamperscope.decode import decode
 from tamperscope.detectors import Detector
-from tamperscope.errors import InputError, UnreadableError
+from tamperscope.errors import InputError, UnreadableError, UsageError
 from tamperscope.records import (
     Evidence,
     Failure,
@@ -52,6 +52,9 @@ def scan(
     dicom_out: str | PathLike[str] | None = None,
     dicom_kinds: Sequence[str] = objects.DEFAULT_KINDS,
     when: datetime | None = None,
+    pdf: bool = False,
+    sign_key: str | PathLike[str] | None = None,
+    sign_password: str | None = None,
     decoded: Callable[[Volume], None] | None = None,
 ) -> Report:
     """Read, judge and report everything below the given paths, or in the given bytes. Nothing of the input changes.
@@ -59,6 +62,7 @@ def scan(
     Args:
         source: A file, folder, zip or DICOMDIR, bytes, or several of them.
         out: A folder for ``report.json``, ``.csv``, ``.html`` and a PNG a series; nothing is written if None.
+            What an earlier scan left there stays.
         write_heatmaps: Write ``NAME.nii.gz`` a series into ``out`` too.
         keep_heatmaps: Keep heat maps in the records; False bounds memory when many series are scanned.
         modality: What NIfTI files and pictures are, which do not say so themselves, for example "CT".
@@ -70,7 +74,10 @@ def scan(
         tick: Told of progress, if given.
         dicom_out: A folder for the answer as DICOM objects, ``NAME.KIND.dcm`` a series; none are written if None.
         dicom_kinds: Which of `report.dicom.KINDS` to write there.
-        when: What those objects say of their making; now if None.
+        when: What those objects say of their making; now if None. Page and PDF bear this date, and none if None.
+        pdf: Write ``report.pdf`` into ``out`` too.
+        sign_key: A private key (PEM) to sign all that was written below ``out`` with: ``report.sha256`` and ``.sig``.
+        sign_password: What that key is encrypted with.
         decoded: Shown the pixels of each series before it is judged, if given; must not change them.
 
     Returns:
@@ -78,8 +85,10 @@ def scan(
         could not be made says so in its findings.
 
     Raises:
-        UsageError: ``out`` or ``dicom_out`` cannot be written, or there is no such kind.
-        MissingExtraError: ``dicom_out`` is given, and highdicom is not installed.
+        UsageError: ``out`` or ``dicom_out`` cannot be written, there is no such kind, ``pdf`` or ``sign_key`` is given
+            without ``out``, or the key cannot be used.
+        MissingExtraError: ``dicom_out`` is given, and highdicom is not installed; ``pdf`` or ``sign_key`` is, and
+            reportlab or cryptography is not.
         WeightsError: a model is missing or not the one that its Card promises.
     """
     scanner = _Scanner(
@@ -94,6 +103,7 @@ def scan(
         keep_heatmaps,
         None if dicom_out is None else _Delivery(Path(dicom_out), tuple(dicom_kinds), when or datetime.now()),
         decoded,
+        _papers(out, pdf, when, sign_key, sign_password),
     )
     return scanner.scan(source)
 
@@ -105,6 +115,35 @@ class _Delivery:
     folder: Path
     kinds: tuple[str, ...]
     when: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Papers:
+    """How the report is printed and who signs it."""
+
+    pdf: bool
+    made: datetime | None
+    signer: report.signature.Signer | None
+
+
+def _papers(
+    out: str | PathLike[str] | None,
+    pdf: bool,
+    made: datetime | None,
+    key: str | PathLike[str] | None,
+    password: str | None,
+) -> _Papers:
+    """Find what is missing to print and sign before the long scan.
+
+    Raises:
+        UsageError: there is no folder to write to, or the key cannot be used.
+        MissingExtraError: a library is not installed.
+    """
+    if out is None and (pdf or key is not None):
+        raise UsageError("PDF and signature are files, and there is no folder for them", hint="say with out where to")
+    if pdf:
+        report.pdf.installed()
+    return _Papers(pdf, made, None if key is None else report.signature.private_key(Path(key), password))
 
 
 @dataclass(slots=True)
@@ -122,9 +161,11 @@ class _Scanner:
     keep_heatmaps: bool
     delivery: _Delivery | None
     decoded: Callable[[Volume], None] | None
+    papers: _Papers
     failed: list[Failure] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     heatmaps: list[str] = field(default_factory=list)
+    objects: list[Path] = field(default_factory=list)
 
     def scan(self, source: Source | Iterable[Source]) -> Report:
         if self.out is not None:
@@ -145,8 +186,30 @@ class _Scanner:
         models = tuple(ModelInfo(card.name, card.sha256) for card in self.cards)
         answer = Report(tuple(studies), tuple(self.failed), reading.skipped, models, tamperscope.__version__)
         if self.out is not None:
-            report.write(answer, self.out, pictures=self.pictures, heatmaps=self.heatmaps)
+            self._write(answer, self.out)
         return answer
+
+    def _write(self, answer: Report, out: Path) -> None:
+        """Write what is about all series, and sign what was written below ``out``."""
+        signer = self.papers.signer
+        paths = report.write(
+            answer,
+            out,
+            pictures=self.pictures,
+            heatmaps=self.heatmaps,
+            cards=self.cards,
+            as_pdf=self.papers.pdf,
+            made=self.papers.made,
+            signer=signer,
+        )
+        if signer is None:
+            return
+        paths += [out / f"{name}.png" for name in self.pictures]
+        paths += [out / f"{name}{report.nifti.SUFFIX}" for name in self.heatmaps]
+        root = out.resolve()
+        below = (path.resolve() for path in self.objects)
+        paths += [out / path.relative_to(root) for path in below if path.is_relative_to(root)]
+        report.signature.write(out, paths, signer)
 
     def _tick(self, done: int, total: int) -> None:
         if self.tick is not None:
@@ -209,7 +272,7 @@ class _Scanner:
             made = objects.render(series, volume, result, models, delivery.kinds, self.limits, when=delivery.when)
         except InputError as error:
             return replace(result, findings=(*result.findings, f"{objects.LEFT_OUT}: all ({error.message})"))
-        objects.write(made, delivery.folder, result.name)
+        self.objects += objects.write(made, delivery.folder, result.name)
         return replace(result, findings=(*result.findings, *made.findings))
 
     def _judge(self, volume: Volume, asked: list[tuple[Card, Detector]], name: str) -> SeriesResult:

@@ -158,7 +158,7 @@ def test_a_password_is_asked_for_and_told_apart(tmp_path):
     path = tmp_path / "key.pem"
     path.write_bytes(pem(ed25519.Ed25519PrivateKey.generate(), b"right"))
     assert signature.private_key(path, "right").sign(b"")
-    with pytest.raises(UsageError, match="is encrypted .*TAMPERSCOPE_SIGN_PASSWORD"):
+    with pytest.raises(UsageError, match=r"is encrypted .*TAMPERSCOPE_SIGN_PASSWORD"):
         signature.private_key(path)
     with pytest.raises(UsageError, match="cannot read a private key") as raised:
         signature.private_key(path, "wrong")
@@ -174,7 +174,7 @@ def test_a_password_that_is_not_needed_does_no_harm(keys):
     [
         (b"", "cannot read a private key"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "cannot read a private key"),
-        (pem(rsa.generate_private_key(65537, 1024)), "has 1024 bits"),
+        (pem(rsa.generate_private_key(65537, 1024)), "has 1024 bits"),  # noqa: S505 - refused
         (pem(ed448.Ed448PrivateKey.generate()), "of the kind Ed448"),
         (public_pem(ed25519.Ed25519PrivateKey.generate()), "cannot read a private key"),
     ],

@@ -34,8 +34,8 @@ def verify(
     With --key: exit codes 0 every file is as it was signed; 1 a file was changed, is missing or was added, or the list
     of them is not what this key signed; 2 usage error.
 
-    Without: follows the ledger's own chain too. Exit codes 0 all is as it was first seen; 1 something has changed; 2 the
-    ledger is damaged or cannot be read; 3 nothing has changed, but some pictures are not in the ledger.
+    Without: follows the ledger's own chain too. Exit codes 0 all is as it was first seen; 1 something has changed; 2
+    the ledger is damaged or cannot be read; 3 nothing has changed, but some pictures are not in the ledger.
     """
     with told():
         if key is not None:

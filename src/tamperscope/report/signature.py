@@ -155,6 +155,11 @@ def command(key: PublicKey) -> str:
     return f"openssl dgst -sha256 -verify public.pem -signature {SIGNATURE} {MANIFEST}"
 
 
+def described(signer: Signer | None) -> tuple[str, str]:
+    """Fingerprint, and OpenSSL's command, of whoever signs; two empty texts if nobody does."""
+    return (fingerprint(signer.public), command(signer.public)) if signer else ("", "")
+
+
 def write(folder: Path, files: Iterable[Path], signer: Signer) -> list[Path]:
     """List the digests of ``files``, which lie below ``folder``, and sign the list.
 
