@@ -55,6 +55,7 @@ def scan(
     pdf: bool = False,
     sign_key: str | PathLike[str] | None = None,
     sign_password: str | None = None,
+    sign_certificate: str | PathLike[str] | None = None,
     decoded: Callable[[Volume], None] | None = None,
 ) -> Report:
     """Read, judge and report everything below the given paths, or in the given bytes. Nothing of the input changes.
@@ -78,6 +79,7 @@ def scan(
         pdf: Write ``report.pdf`` into ``out`` too.
         sign_key: A private key (PEM) to sign all that was written below ``out`` with: ``report.sha256`` and ``.sig``.
         sign_password: What that key is encrypted with.
+        sign_certificate: Its certificate chain (PEM): each PNG gets Content Credentials (C2PA) with it.
         decoded: Shown the pixels of each series before it is judged, if given; must not change them.
 
     Returns:
@@ -86,9 +88,9 @@ def scan(
 
     Raises:
         UsageError: ``out`` or ``dicom_out`` cannot be written, there is no such kind, ``pdf`` or ``sign_key`` is given
-            without ``out``, or the key cannot be used.
-        MissingExtraError: ``dicom_out`` is given, and highdicom is not installed; ``pdf`` or ``sign_key`` is, and
-            reportlab or cryptography is not.
+            without ``out``, ``sign_certificate`` without ``sign_key``, or key or certificate cannot be used.
+        MissingExtraError: ``dicom_out`` is given, and highdicom is not installed; ``pdf``, ``sign_key`` or
+            ``sign_certificate`` is, and reportlab, cryptography or c2pa-python is not.
         WeightsError: a model is missing or not the one that its Card promises.
     """
     scanner = _Scanner(
@@ -103,7 +105,7 @@ def scan(
         keep_heatmaps,
         None if dicom_out is None else _Delivery(Path(dicom_out), tuple(dicom_kinds), when or datetime.now()),
         decoded,
-        _papers(out, pdf, when, sign_key, sign_password),
+        _papers(out, pdf, when, sign_key, sign_password, sign_certificate),
     )
     return scanner.scan(source)
 
@@ -124,6 +126,7 @@ class _Papers:
     pdf: bool
     made: datetime | None
     signer: report.signature.Signer | None
+    credentials: report.credentials.Credentials | None
 
 
 def _papers(
@@ -132,6 +135,7 @@ def _papers(
     made: datetime | None,
     key: str | PathLike[str] | None,
     password: str | None,
+    certificate: str | PathLike[str] | None,
 ) -> _Papers:
     """Find what is missing to print and sign before the long scan.
 
@@ -141,9 +145,15 @@ def _papers(
     """
     if out is None and (pdf or key is not None):
         raise UsageError("PDF and signature are files, and there is no folder for them", hint="say with out where to")
+    if certificate is not None and key is None:
+        raise UsageError("a certificate signs nothing without its key", hint="give the key too")
     if pdf:
         report.pdf.installed()
-    return _Papers(pdf, made, None if key is None else report.signature.private_key(Path(key), password))
+    if key is None:
+        return _Papers(pdf, made, None, None)
+    signer = report.signature.private_key(Path(key), password)
+    chain = None if certificate is None else report.credentials.load(Path(certificate), signer)
+    return _Papers(pdf, made, signer, chain)
 
 
 @dataclass(slots=True)
@@ -226,7 +236,9 @@ class _Scanner:
             if self.delivery is not None:
                 result = self._delivered(self.delivery, series, volume, result, [card for card, _ in asked])
             if self.out is not None:
-                self.pictures[name] = report.write_series(volume, result, self.out, heatmap=self.write_heatmaps)
+                self.pictures[name] = report.write_series(
+                    volume, result, self.out, heatmap=self.write_heatmaps, credentials=self.papers.credentials
+                )
                 self.heatmaps += [name] if self.write_heatmaps and result.heatmap is not None else []
         except InputError as error:
             self.failed.append(Failure(_source_of(series), error.message, error.hint))

@@ -55,6 +55,10 @@ def scan(
             "TAMPERSCOPE_SIGN_PASSWORD."
         ),
     ] = None,
+    sign_certificate: Annotated[
+        Path | None,
+        typer.Option(help="Certificate chain (PEM) of that key: puts Content Credentials (C2PA) into each PNG."),
+    ] = None,
     when: Annotated[
         datetime | None, typer.Option(help="The date of report.html, report.pdf and the DICOM objects.")
     ] = None,
@@ -105,6 +109,7 @@ def scan(
             pdf=pdf,
             sign_key=sign_key,
             sign_password=os.environ.get(PASSWORD),
+            sign_certificate=sign_certificate,
         )
     try:
         _complain(report)

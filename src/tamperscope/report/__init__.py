@@ -13,11 +13,25 @@ from pathlib import Path
 from tamperscope.records import Report, SeriesResult, Volume
 from tamperscope.weights import Card
 
-from . import chapters, csv, html, json, nifti, pdf, png, signature
+from . import chapters, credentials, csv, html, json, nifti, pdf, png, signature
+from .credentials import Credentials
 from .files import save
 from .signature import Signer
 
-__all__ = ["chapters", "csv", "html", "json", "nifti", "pdf", "png", "prepare", "signature", "write", "write_series"]
+__all__ = [
+    "chapters",
+    "credentials",
+    "csv",
+    "html",
+    "json",
+    "nifti",
+    "pdf",
+    "png",
+    "prepare",
+    "signature",
+    "write",
+    "write_series",
+]
 
 
 def prepare(out: Path) -> None:
@@ -31,7 +45,14 @@ def prepare(out: Path) -> None:
     probe.unlink()
 
 
-def write_series(volume: Volume, result: SeriesResult, out: Path, *, heatmap: bool = False) -> bytes:
+def write_series(
+    volume: Volume,
+    result: SeriesResult,
+    out: Path,
+    *,
+    heatmap: bool = False,
+    credentials: Credentials | None = None,
+) -> bytes:
     """Write ``NAME.png`` and, if asked for and there is one, ``NAME.nii.gz`` of one series into the folder ``out``.
 
     Args:
@@ -39,15 +60,16 @@ def write_series(volume: Volume, result: SeriesResult, out: Path, *, heatmap: bo
         result: What was found; ``result.name`` is the stem of the files.
         out: A folder; made if it is missing.
         heatmap: Write the heat map as NIfTI too.
+        credentials: Sign the PNG with these.
 
     Returns:
-        The bytes of the PNG, for the HTML report.
+        The bytes of the PNG without credentials, for the reports that hold it.
 
     Raises:
         UsageError: a file cannot be written, or the heat map does not lie on the volume's grid.
     """
     picture = png.render(volume, result)
-    save(Path(out) / f"{result.name}.png", picture)
+    save(Path(out) / f"{result.name}.png", credentials.sign(picture, result) if credentials else picture)
     if heatmap and result.heatmap is not None:
         nifti.write(volume, result.heatmap, Path(out) / f"{result.name}{nifti.SUFFIX}")
     return picture

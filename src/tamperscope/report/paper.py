@@ -162,6 +162,7 @@ class Badge(Flowable):  # type: ignore[misc]
 
     def __init__(self, label: str, verdict: str) -> None:
         super().__init__()
+        glyphs()
         self.label, self.colours = label, VERDICTS[verdict]
         self.width = pdfmetrics.stringWidth(label, BOLD, 7.4) + 9
         self.height = 12

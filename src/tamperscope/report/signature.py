@@ -96,7 +96,7 @@ def private_key(path: Path, password: str | None = None) -> Signer:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    data = _read(path)
+    data = read(path)
     try:
         try:
             key = load_pem_private_key(data, None if password is None else password.encode())
@@ -126,7 +126,7 @@ def public_key(path: Path) -> PublicKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    data = _read(path)
+    data = read(path)
     try:
         if b"-----BEGIN CERTIFICATE-----" in data:
             return _accepted(x509.load_pem_x509_certificate(data).public_key(), path)
@@ -195,8 +195,8 @@ def check(folder: Path, key: PublicKey, *, apart: Iterable[Path] = ()) -> Checke
         raise UsageError(f"{folder} holds no {MANIFEST}", hint=hint)
     if not (folder / SIGNATURE).is_file():
         return Checked(genuine=False, missing=(SIGNATURE,))
-    data = _read(folder / MANIFEST)
-    if not _verifies(key, _read(folder / SIGNATURE), data):
+    data = read(folder / MANIFEST)
+    if not _verifies(key, read(folder / SIGNATURE), data):
         return Checked(genuine=False)
     listed = dict(_entries(data))
     found: dict[str, list[str]] = {"same": [], "changed": [], "missing": []}
@@ -300,21 +300,26 @@ def _digest(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise _cannot_read(path, error) from error
+        raise _cannotread(path, error) from error
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The bytes of a key, a certificate, a list or a signature.
+
+    Raises:
+        UsageError: the file cannot be read, or is larger than any of them.
+    """
     try:
         with path.open("rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
-        raise _cannot_read(path, error) from error
+        raise _cannotread(path, error) from error
     if len(data) > LARGEST:
         raise UsageError(f"{path} has more than {LARGEST} bytes", hint="give a key, or the folder of a signed scan")
     return data
 
 
-def _cannot_read(path: Path, error: OSError) -> UsageError:
+def _cannotread(path: Path, error: OSError) -> UsageError:
     return UsageError(f"cannot read {path}: {error.strerror or error}", hint="give a file that you may read")
 
 
