@@ -101,7 +101,7 @@ def style(name: str) -> ParagraphStyle:
         "small": 8,
         "cell": 7.8,
         "head": 7.8,
-        "code": 7,
+        "code": 6.9,
     }
     size = sizes[name]
     bold = name in {"title", "h1", "h2", "lead", "head"}
@@ -117,7 +117,6 @@ def style(name: str) -> ParagraphStyle:
         spaceAfter=after,
         alignment=TA_LEFT,
         splitLongWords=1,
-        keepWithNext=name in {"h1", "h2"},
     )
 
 

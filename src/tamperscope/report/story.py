@@ -170,7 +170,7 @@ def _one(entry: Entry, data: bytes | None) -> list[Flowable]:
     if result.regions:
         blocks += _places(result)
     if result.findings:
-        blocks += [text("Remarks on the files", "h2"), *bullets(result.findings[:8])]
+        blocks += [*_titled("Remarks on the files"), *bullets(result.findings[:8])]
     return blocks
 
 
@@ -180,7 +180,7 @@ def _places(result: SeriesResult) -> list[Flowable]:
     title = "Altered places" if result.verdict == "suspicious" else "Most striking places"
     more = f" The first {REGIONS} of {len(result.regions)}; {REST}" if len(result.regions) > REGIONS else ""
     return [
-        text(title, "h2"),
+        *_titled(title),
         table(columns, rows, (6, 8, 8, 10, 24, 14, 15, 34)),
         text(f"Slices count from 1 in the order of their positions, rows and columns from 0.{more}", "small"),
     ]
@@ -215,6 +215,11 @@ def _chapter(title: str, key: str) -> list[Flowable]:
     return [CondPageBreak(45 * mm), Heading(title, 0, key)]
 
 
+def _titled(title: str) -> list[Flowable]:
+    """The same for a part of a chapter."""
+    return [CondPageBreak(30 * mm), text(title, "h2")]
+
+
 def _rest(number: int, most: int) -> list[Flowable]:
     return [text(f"The first {most} of {number}; {REST}", "small")] if number > most else []
 
@@ -232,6 +237,7 @@ def _models(report: Report, cards: Sequence[Card]) -> list[Flowable]:
     for card in took_part:
         facts = chapters.card_facts(card)
         blocks += [
+            CondPageBreak(45 * mm),
             Heading(card.name, 1, f"model-{card.name}"),
             table(("What it is", ""), facts, (1, 3)),
             *_table(chapters.error_rates(card)),
@@ -241,15 +247,15 @@ def _models(report: Report, cards: Sequence[Card]) -> list[Flowable]:
             blocks += _table(measured)
         blocks.append(text(chapters.GLOSSARY, "small", longest=600))
         if printed_by := chapters.printed_by(card):
-            blocks += [text("Printed by", "small"), command(printed_by)]
+            blocks.append(KeepTogether([text("Printed by", "small"), command(printed_by)]))
     return blocks
 
 
 def _table(content: chapters.Table) -> list[Flowable]:
-    shares = (2.6, *(max(1.0, len(column) / 8) for column in content.columns[1:]))
+    shares = (3.4, *(max(1.0, len(column) / 8) for column in content.columns[1:]))
     if not content.rows:
         return []
-    return [CondPageBreak(30 * mm), text(content.title, "h2"), table(content.columns, content.rows, shares)]
+    return [*_titled(content.title), table(content.columns, content.rows, shares)]
 
 
 def _provenance(report: Report) -> list[Flowable]:
@@ -287,7 +293,7 @@ def _digests(report: Report, imprint: Imprint) -> list[Flowable]:
     ]
     files = chapters.files(report)
     if files:
-        blocks.append(table(("Series", "File", "SHA-256"), files, (1.3, 5.8, 10), code=2))
+        blocks.append(table(("Series", "File", "SHA-256"), files, (1.2, 6.1, 9.7), code=2))
     every = sum(len(e.result.files) for e in entries)
     if every > len(files):
         blocks.append(text(f"{len(files)} of {every} files; {REST}", "small"))
