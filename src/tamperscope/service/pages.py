@@ -11,9 +11,13 @@ from fastapi.responses import HTMLResponse
 
 from tamperscope.detectors import default_cards, packaged_cards
 from tamperscope.records import JSON, Report, SeriesResult
+from tamperscope.service import plot, render
+from tamperscope.service.accounts import Identity
+from tamperscope.service.comparisons import Comparison
+from tamperscope.service.service import Service
+from tamperscope.service.studies import Filter, View
+from tamperscope.service.views import RESIDUAL_SPREAD
 from tamperscope.weights import Card
-
-from . import plot, render
 
 LIMIT = 50
 """Studies on a page of the table."""
@@ -23,30 +27,36 @@ SORTS = ("suspicion", "made", "name")
 FILTERS = ("state", "verdict", "modality", "text", "opinion", "upload")
 HEADERS = {"Cache-Control": "no-store"}
 """Pages name studies: no cache of a browser or on the way keeps them."""
-REVIEWERS = ("submitter", "administrator")
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 
-def _identity(request: Request) -> Any:
-    return request.app.state.service.identity(request)
+def _identity(request: Request) -> Identity:
+    identity: Identity = request.state.identity  # the gate lets nobody in without one
+    return identity
 
 
-def _administrator(user: Annotated[Any, Depends(_identity)]) -> Any:
-    if user.role != "administrator":
+def _administrator(user: Annotated[Identity, Depends(_identity)]) -> Identity:
+    if not user.may("administrator"):
         raise HTTPException(403, "this page is for administrators")
     return user
 
 
-Who = Annotated[Any, Depends(_identity)]
-Administrator = Annotated[Any, Depends(_administrator)]
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Who = Annotated[Identity, Depends(_identity)]
+Administrator = Annotated[Identity, Depends(_administrator)]
+Shared = Annotated[Service, Depends(_service)]
 
 
 @router.get("/")
-def studies(request: Request, user: Who) -> HTMLResponse:
+def studies(request: Request, user: Who, service: Shared) -> HTMLResponse:
     """The drop zone and the table of studies, the most suspicious first."""
     query = _query(request.query_params)
-    found = request.app.state.service.studies.list(query)
+    found = service.studies.find(Filter(**query))
     return _page(
         "studies",
         user,
@@ -59,16 +69,15 @@ def studies(request: Request, user: Who) -> HTMLResponse:
 
 
 @router.get("/studies/{number}/row")
-def row(request: Request, user: Who, number: str) -> HTMLResponse:
+def row(user: Who, service: Shared, number: str) -> HTMLResponse:
     """One row of the table, by which the page's script brings it up to date."""
-    return _page("row", user, row=_row(request, number))
+    return _page("row", user, row=service.studies.one(number))
 
 
 @router.get("/studies/{number}")
-def study(request: Request, user: Who, number: str, series: str = "") -> HTMLResponse:
+def study(user: Who, service: Shared, number: str, series: str = "") -> HTMLResponse:
     """What was found in a study: one of its series at a time."""
-    service = request.app.state.service
-    shown = _row(request, number)
+    shown = service.studies.one(number)
     report = service.studies.report(number)
     results = report.series if report else ()
     result = _chosen(results, series)
@@ -86,26 +95,24 @@ def study(request: Request, user: Who, number: str, series: str = "") -> HTMLRes
         files=service.studies.files(number),
         reviews=service.studies.reviews(number),
         models=_models(report, result),
-        own=user.role == "administrator" or (user.role == "submitter" and shown.owner == user.name),
+        own=user.may("administrator") or (user.may("submitter") and shown.owner == user.name),
     )
 
 
 @router.get("/compare")
-def compare(request: Request, user: Who, before: str = "", after: str = "") -> HTMLResponse:
-    """Choose two versions of a study."""
-    query = {"state": "done", "sort": "made", "descending": True, "limit": CHOICES, "offset": 0}
-    rows = request.app.state.service.studies.list(query).rows
-    return _page("compare", user, rows=rows, before=before, after=after)
+def compare(user: Who, service: Shared, before: str = "", after: str = "") -> HTMLResponse:
+    """Choose two versions of a study, or one of the comparisons that were made."""
+    rows = service.studies.find(Filter(state="done", sort="made", limit=CHOICES)).rows
+    return _page("compare", user, rows=rows, before=before, after=after, made=service.comparisons.newest())
 
 
 @router.get("/comparisons/{number}")
-def comparison(request: Request, user: Who, number: str, series: int = 0) -> HTMLResponse:
+def comparison(user: Who, service: Shared, number: str, series: int = 0) -> HTMLResponse:
     """What differs between two versions of a study, one matched series at a time."""
-    found = request.app.state.service.comparisons.one(number)
-    if found is None:
-        raise HTTPException(404, "there is no such comparison")
+    found = service.comparisons.one(number)
     pairs = found.result["series"] if found.result else []
-    chosen = pairs[series] if 0 <= series < len(pairs) else None
+    chosen: dict[str, Any] | None = pairs[series] if 0 <= series < len(pairs) else None
+    shown = chosen if chosen and chosen["has_map"] else None
     return _page(
         "comparison",
         user,
@@ -113,8 +120,8 @@ def comparison(request: Request, user: Who, number: str, series: int = 0) -> HTM
         pairs=pairs,
         number=series,
         pair=chosen,
-        plot=_changes(chosen) if chosen else None,
-        viewer=_difference(number, series, chosen) if chosen and chosen["same_grid"] and chosen["has_map"] else None,
+        plot=_changes(shown) if shown else None,
+        viewer=_difference(found, series, shown) if shown else None,
     )
 
 
@@ -159,21 +166,14 @@ def login(next: str = "/", wrong: bool = False) -> HTMLResponse:  # noqa: A002 -
     return _page("login", None, next=next if next.startswith("/") and not next.startswith("//") else "/", wrong=wrong)
 
 
-def failure(user: Any, status: int, message: str) -> HTMLResponse:
+def failure(user: Identity | None, status: int, message: str) -> HTMLResponse:
     """An error as a page: what, and the way back."""
     return _page("error", user, status, message=message)
 
 
-def _page(template: str, user: Any, status: int = 200, **values: Any) -> HTMLResponse:
-    values |= {"user": user, "reviewer": user is not None and user.role in REVIEWERS}
+def _page(template: str, user: Identity | None, status: int = 200, **values: Any) -> HTMLResponse:
+    values |= {"user": user, "reviewer": user is not None and user.may("submitter")}
     return HTMLResponse(render.page(template, **values), status, headers=HEADERS)
-
-
-def _row(request: Request, number: str) -> Any:
-    found = request.app.state.service.studies.one(number)
-    if found is None:
-        raise HTTPException(404, "there is no such study; it may have been deleted")
-    return found
 
 
 def _query(given: Mapping[str, str]) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def _chosen(results: Sequence[SeriesResult], name: str) -> SeriesResult | None:
     return max(results, key=lambda r: (order.index(r.verdict), r.probability or 0.0), default=None)
 
 
-def _viewer(number: str, result: SeriesResult, view: Any) -> JSON:
+def _viewer(number: str, result: SeriesResult, view: View) -> JSON:
     """What the viewer's script needs to know of a series."""
     base = f"/api/v1/studies/{number}/series/{result.name}"
     return {
@@ -213,6 +213,7 @@ def _viewer(number: str, result: SeriesResult, view: Any) -> JSON:
         "unit": "HU" if result.modality == "CT" else "",
         "volume": f"{base}/volume.nii.gz",
         "residual": f"{base}/residual.nii.gz",
+        "spread": RESIDUAL_SPREAD,
         "heatmap": f"{base}/heatmap.nii.gz" if view.has_heatmap else None,
         "windows": [[name, low, high] for name, low, high in view.windows],
         "threshold": result.operating_point.threshold if result.operating_point else None,
@@ -229,14 +230,13 @@ def _striking(result: SeriesResult) -> int:
     return max(result.slices, key=lambda s: (s.score, -s.index)).index
 
 
-def _difference(number: str, series: int, pair: Mapping[str, Any]) -> JSON:
+def _difference(found: Comparison, series: int, pair: Mapping[str, Any]) -> JSON:
     """What the viewer's script needs to know of two matched series."""
-    base = f"/api/v1/comparisons/{number}/series/{series}"
     shares = pair["slices"]
     return {
-        "before": f"{base}/before.nii.gz",
-        "after": f"{base}/after.nii.gz",
-        "difference": f"{base}/difference.nii.gz",
+        "before": f"/api/v1/studies/{found.before.id}/series/{pair['before_name']}/volume.nii.gz",
+        "after": f"/api/v1/studies/{found.after.id}/series/{pair['after_name']}/volume.nii.gz",
+        "difference": f"/api/v1/comparisons/{found.id}/series/{series}/difference.nii.gz",
         "depth": len(shares),
         "slice": max(range(len(shares)), key=lambda k: (shares[k], -k)) if shares else 0,
         "box": pair["box_index"],

@@ -73,9 +73,7 @@ def legend() -> list[tuple[float, str]]:
     """The colours of the heat map as (probability, "#rrggbb"), for the legend and the viewer alike."""
     values = np.linspace(0, 1, STOPS, dtype=np.float32)
     found = picture.colours(values)
-    return [
-        (round(float(value), 2), f"#{r:02x}{g:02x}{b:02x}") for value, (r, g, b) in zip(values, found, strict=True)
-    ]
+    return [(round(float(value), 2), f"#{r:02x}{g:02x}{b:02x}") for value, (r, g, b) in zip(values, found, strict=True)]
 
 
 def number(value: float | None) -> str:

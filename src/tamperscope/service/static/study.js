@@ -41,7 +41,7 @@ async function view(data) {
   const slider = byId("opacity");
   slider?.addEventListener("input", () => {
     byId("opacity-said").textContent = `${slider.value} %`;
-    requestAnimationFrame(() => viewer.opacity(slider.value / 100));
+    viewer.opacity(slider.value / 100);
   });
   byId("picture").removeAttribute("open");
   byId("viewer-state").textContent = "";
@@ -52,23 +52,13 @@ async function view(data) {
 /** The noise beside the picture, grey where there is none, stretched so that the ordinary noise is seen. */
 async function residual(viewer, data, Pane) {
   try {
-    const right = await new Pane(byId("right")).open([{ url: data.residual, colormap: "gray" }]);
-    const range = spread(right.niivue.volumes[0]);
-    right.window(-range, range);
-    byId("residual-range").textContent = `black −${range.toPrecision(2)}, white +${range.toPrecision(2)} ${data.unit}`;
+    const grey = { colormap: "gray", cal_min: 0, cal_max: 255 };
+    const right = await new Pane(byId("right")).open([{ url: data.residual, ...grey }]);
+    byId("residual-range").textContent = `grey: none; black and white: ${data.spread} standard deviations of this series`;
     viewer.add(right, false);
   } catch (error) {
     byId("residual-range").textContent = `could not be loaded: ${error.message}`;
   }
-}
-
-/** Three standard deviations of ordinary noise, from the median of the magnitudes of some of the voxels. */
-function spread({ img, hdr }) {
-  const step = Math.max(1, Math.floor(img.length / 20000));
-  const sizes = [];
-  for (let at = 0; at < img.length; at += step) if (img[at]) sizes.push(Math.abs(img[at]));
-  sizes.sort((a, b) => a - b);
-  return Math.max(3 * 1.4826 * (sizes[sizes.length >> 1] ?? 0) * (hdr.scl_slope || 1), 1e-6);
 }
 
 function windows(viewer) {
