@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tamperscope.commands import datasets, models, node, train
+from tamperscope.commands import datasets, models, node, serve, train
 from tamperscope.commands.benchmark import benchmark
 from tamperscope.commands.doctor import doctor
 from tamperscope.commands.evaluate import evaluate
@@ -35,6 +35,7 @@ app.add_typer(train.app)
 app.command()(evaluate)
 app.command()(benchmark)
 app.add_typer(models.app)
+app.add_typer(serve.app)
 app.add_typer(node.app)
 app.command()(status)
 app.command()(verify)

@@ -195,6 +195,19 @@ class Uploads:
         with self.engine.begin() as connection:
             connection.execute(update(UPLOADS).where(UPLOADS.c.id == upload).values(changed=self.now()))
 
+    def settle(self, upload: str, files: Sequence[Declared]) -> None:
+        """Say which files have come, where that could not be known beforehand: `begin` declared at least as much."""
+        rows = [
+            {"upload": upload, "number": number, "name": cleaned(file.name), "bytes": file.bytes}
+            for number, file in enumerate(files)
+        ]
+        total = sum(file.bytes for file in files)
+        with self.engine.begin() as connection:
+            connection.execute(delete(UPLOAD_FILES).where(UPLOAD_FILES.c.upload == upload))
+            for first in range(0, len(rows), BATCH):
+                connection.execute(insert(UPLOAD_FILES), rows[first : first + BATCH])
+            connection.execute(update(UPLOADS).where(UPLOADS.c.id == upload).values(bytes=total, changed=self.now()))
+
     def complete(self, upload: str) -> Upload:
         """Accept an upload all of which has come: it is on the disk, and its reading is on the table of jobs.
 

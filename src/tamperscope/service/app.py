@@ -1,0 +1,134 @@
+"""The application: its routes, its gate, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from tamperscope import __version__
+from tamperscope.errors import FullError, LimitError, TamperscopeError, UsageError
+from tamperscope.service import pages
+from tamperscope.service.gate import Gate, problem
+from tamperscope.service.keeping import Keeper
+from tamperscope.service.routes import accounts, comparisons, events, models, sessions, stow, studies, uploads
+from tamperscope.service.service import Service
+from tamperscope.service.uploads import MissingError, OffsetError
+
+STATIC = Path(__file__).parent / "static"
+HINTS = {
+    401: "log in, or send a token: Authorization: Bearer ...",
+    403: "ask an administrator",
+    404: "check the address",
+    405: "see the OpenAPI description for what this address takes",
+    408: "send it again",
+    409: "see the state of the thing",
+    413: "send less at a time",
+    415: "see the OpenAPI description for what this address takes",
+    429: "wait as long as Retry-After says",
+    503: "try again later",
+}
+STATUS: tuple[tuple[type[TamperscopeError], int], ...] = (
+    (MissingError, 404),
+    (OffsetError, 409),
+    (LimitError, 413),
+    (FullError, 507),
+    (UsageError, 409),
+    (TamperscopeError, 500),
+)
+"""The first that fits."""
+SUMMARY = "Hand in studies, see whether and where they were altered. Research use only, not for diagnosis."
+
+
+def make(service: Service) -> FastAPI:
+    """The application of a service."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(service.events.run()), asyncio.create_task(Keeper(service).run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    app = FastAPI(
+        title="tamperscope",
+        version=__version__,
+        summary=SUMMARY,
+        lifespan=life,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # they would fetch their scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = service
+    for part in (uploads, studies, comparisons, models, accounts, events, stow, sessions, pages):
+        app.include_router(part.router)
+    app.add_api_route("/healthz", _healthz, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    for error, handler in _HANDLERS.items():
+        app.add_exception_handler(error, handler)
+    app.openapi = _described(app)  # type: ignore[method-assign]
+    app.add_middleware(Gate, service=service)
+    return app
+
+
+def _healthz() -> dict[str, str]:
+    """For a load balancer: the web process answers."""
+    return {"status": "ok"}
+
+
+def _described(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """The OpenAPI description, with how callers prove who they are."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            tree = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            schemes = {"token": {"type": "http", "scheme": "bearer", "description": "A token of /account."}}
+            tree.setdefault("components", {})["securitySchemes"] = schemes
+            tree["security"] = [{"token": []}]
+            app.openapi_schema = tree
+        return app.openapi_schema
+
+    return openapi
+
+
+async def _tamperscope(_: Request, error: TamperscopeError) -> Response:
+    status = next(code for kind, code in STATUS if isinstance(error, kind))
+    if isinstance(error, OffsetError):
+        return JSONResponse({"error": error.message, "hint": error.hint, "received": error.received}, status)
+    return problem(status, error.message, error.hint)
+
+
+async def _http(_: Request, error: HTTPException) -> Response:
+    return problem(error.status_code, str(error.detail), HINTS.get(error.status_code, ""), error.headers)
+
+
+async def _invalid(_: Request, error: RequestValidationError) -> Response:
+    """What a request gets wrong, without repeating what it said: that could be anything, of anybody."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    return problem(422, f"{where}: {first['msg']}", "see the OpenAPI description")
+
+
+async def _away(_: Request, __: Exception) -> Response:
+    return problem(503, "the database is away", "try again later", {"retry-after": "5"})
+
+
+_HANDLERS: dict[type[Exception], Callable[..., Any]] = {
+    TamperscopeError: _tamperscope,
+    HTTPException: _http,
+    RequestValidationError: _invalid,
+    OperationalError: _away,
+}

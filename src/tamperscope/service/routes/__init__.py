@@ -1,0 +1,1 @@
+"""The interface, one kind of thing per file."""
