@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
 from tamperscope.detectors import default_cards, packaged_cards
@@ -14,8 +14,8 @@ from tamperscope.records import JSON, Report, SeriesResult
 from tamperscope.service import plot, render
 from tamperscope.service.accounts import Identity
 from tamperscope.service.comparisons import Comparison
-from tamperscope.service.service import Service
-from tamperscope.service.studies import Filter, View
+from tamperscope.service.routes.common import Administrator, Id, TheService, Viewer
+from tamperscope.service.studies import Filter, StudyRow, View
 from tamperscope.service.views import RESIDUAL_SPREAD
 from tamperscope.weights import Card
 
@@ -25,35 +25,12 @@ CHOICES = 200
 """Studies that can be chosen for a comparison."""
 SORTS = ("suspicion", "made", "name")
 FILTERS = ("state", "verdict", "modality", "text", "opinion", "upload")
-HEADERS = {"Cache-Control": "no-store"}
-"""Pages name studies: no cache of a browser or on the way keeps them."""
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 
-def _identity(request: Request) -> Identity:
-    identity: Identity = request.state.identity  # the gate lets nobody in without one
-    return identity
-
-
-def _administrator(user: Annotated[Identity, Depends(_identity)]) -> Identity:
-    if not user.may("administrator"):
-        raise HTTPException(403, "this page is for administrators")
-    return user
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-Who = Annotated[Identity, Depends(_identity)]
-Administrator = Annotated[Identity, Depends(_administrator)]
-Shared = Annotated[Service, Depends(_service)]
-
-
 @router.get("/")
-def studies(request: Request, user: Who, service: Shared) -> HTMLResponse:
+def studies(request: Request, user: Viewer, service: TheService) -> HTMLResponse:
     """The drop zone and the table of studies, the most suspicious first."""
     query = _query(request.query_params)
     found = service.studies.find(Filter(**query))
@@ -69,13 +46,13 @@ def studies(request: Request, user: Who, service: Shared) -> HTMLResponse:
 
 
 @router.get("/studies/{number}/row")
-def row(user: Who, service: Shared, number: str) -> HTMLResponse:
+def row(user: Viewer, service: TheService, number: Id) -> HTMLResponse:
     """One row of the table, by which the page's script brings it up to date."""
     return _page("row", user, row=service.studies.one(number))
 
 
 @router.get("/studies/{number}")
-def study(user: Who, service: Shared, number: str, series: str = "") -> HTMLResponse:
+def study(user: Viewer, service: TheService, number: Id, series: str = "") -> HTMLResponse:
     """What was found in a study: one of its series at a time."""
     shown = service.studies.one(number)
     report = service.studies.report(number)
@@ -91,7 +68,7 @@ def study(user: Who, service: Shared, number: str, series: str = "") -> HTMLResp
         results=results,
         result=result,
         plot=plot.scores(result) if result else None,
-        viewer=_viewer(shown.id, result, view) if result and view else None,
+        viewer=_viewer(shown, result, view) if result and view else None,
         files=service.studies.files(number),
         reviews=service.studies.reviews(number),
         models=_models(report, result),
@@ -100,14 +77,14 @@ def study(user: Who, service: Shared, number: str, series: str = "") -> HTMLResp
 
 
 @router.get("/compare")
-def compare(user: Who, service: Shared, before: str = "", after: str = "") -> HTMLResponse:
+def compare(user: Viewer, service: TheService, before: str = "", after: str = "") -> HTMLResponse:
     """Choose two versions of a study, or one of the comparisons that were made."""
     rows = service.studies.find(Filter(state="done", sort="made", limit=CHOICES)).rows
     return _page("compare", user, rows=rows, before=before, after=after, made=service.comparisons.newest())
 
 
 @router.get("/comparisons/{number}")
-def comparison(user: Who, service: Shared, number: str, series: int = 0) -> HTMLResponse:
+def comparison(user: Viewer, service: TheService, number: Id, series: int = 0) -> HTMLResponse:
     """What differs between two versions of a study, one matched series at a time."""
     found = service.comparisons.one(number)
     pairs = found.result["series"] if found.result else []
@@ -126,14 +103,14 @@ def comparison(user: Who, service: Shared, number: str, series: int = 0) -> HTML
 
 
 @router.get("/models")
-def models(user: Who) -> HTMLResponse:
+def models(user: Viewer) -> HTMLResponse:
     """The models of this installation, in a sentence each."""
     names = {card.name for card in default_cards()}
     return _page("models", user, cards=packaged_cards(), default=names)
 
 
 @router.get("/models/{name}")
-def model(user: Who, name: str) -> HTMLResponse:
+def model(user: Viewer, name: str) -> HTMLResponse:
     """The Card of one model, with what was measured."""
     card = next((card for card in packaged_cards() if card.name == name), None)
     if card is None:
@@ -143,7 +120,7 @@ def model(user: Who, name: str) -> HTMLResponse:
 
 
 @router.get("/account")
-def account(user: Who) -> HTMLResponse:
+def account(user: Viewer) -> HTMLResponse:
     """One's own tokens and password."""
     return _page("account", user)
 
@@ -166,14 +143,14 @@ def login(next: str = "/", wrong: bool = False) -> HTMLResponse:  # noqa: A002 -
     return _page("login", None, next=next if next.startswith("/") and not next.startswith("//") else "/", wrong=wrong)
 
 
-def failure(user: Identity | None, status: int, message: str) -> HTMLResponse:
-    """An error as a page: what, and the way back."""
-    return _page("error", user, status, message=message)
+def failure(user: Identity | None, status: int, error: str, hint: str) -> HTMLResponse:
+    """An error as a page: what, the way out, and the way back."""
+    return _page("error", user, status, error=error, hint=hint)
 
 
 def _page(template: str, user: Identity | None, status: int = 200, **values: Any) -> HTMLResponse:
     values |= {"user": user, "reviewer": user is not None and user.may("submitter")}
-    return HTMLResponse(render.page(template, **values), status, headers=HEADERS)
+    return HTMLResponse(render.page(template, **values), status)
 
 
 def _query(given: Mapping[str, str]) -> dict[str, Any]:
@@ -204,23 +181,27 @@ def _chosen(results: Sequence[SeriesResult], name: str) -> SeriesResult | None:
     return max(results, key=lambda r: (order.index(r.verdict), r.probability or 0.0), default=None)
 
 
-def _viewer(number: str, result: SeriesResult, view: View) -> JSON:
+def _viewer(row: StudyRow, result: SeriesResult, view: View) -> JSON:
     """What the viewer's script needs to know of a series."""
-    base = f"/api/v1/studies/{number}/series/{result.name}"
     return {
         "shape": list(view.shape),
         "spacing": list(view.spacing_mm or (1.0, 1.0, 1.0)),
         "unit": "HU" if result.modality == "CT" else "",
-        "volume": f"{base}/volume.nii.gz",
-        "residual": f"{base}/residual.nii.gz",
+        "volume": _shown(row, result.name, "volume.nii.gz"),
+        "residual": _shown(row, result.name, "residual.nii.gz"),
         "spread": RESIDUAL_SPREAD,
-        "heatmap": f"{base}/heatmap.nii.gz" if view.has_heatmap else None,
+        "heatmap": _shown(row, result.name, "heatmap.nii.gz") if view.has_heatmap else None,
         "windows": [[name, low, high] for name, low, high in view.windows],
         "threshold": result.operating_point.threshold if result.operating_point else None,
         "slice": result.regions[0].centre_index[0] if result.regions else _striking(result),
         "regions": [{"centre": list(r.centre_index), "box": [list(c) for c in r.box_index]} for r in result.regions],
         "colours": [colour for _, colour in render.legend()],
     }
+
+
+def _shown(row: StudyRow, series: str, part: str) -> str:
+    """The address of what the viewer fetches: another one once the study was judged anew, since browsers keep it."""
+    return f"/api/v1/studies/{row.id}/series/{quote(series)}/{part}?v={row.ended or 0:.0f}"
 
 
 def _striking(result: SeriesResult) -> int:
@@ -234,8 +215,8 @@ def _difference(found: Comparison, series: int, pair: Mapping[str, Any]) -> JSON
     """What the viewer's script needs to know of two matched series."""
     shares = pair["slices"]
     return {
-        "before": f"/api/v1/studies/{found.before.id}/series/{pair['before_name']}/volume.nii.gz",
-        "after": f"/api/v1/studies/{found.after.id}/series/{pair['after_name']}/volume.nii.gz",
+        "before": _shown(found.before, pair["before_name"], "volume.nii.gz"),
+        "after": _shown(found.after, pair["after_name"], "volume.nii.gz"),
         "difference": f"/api/v1/comparisons/{found.id}/series/{series}/difference.nii.gz",
         "depth": len(shares),
         "slice": max(range(len(shares)), key=lambda k: (shares[k], -k)) if shares else 0,

@@ -47,6 +47,6 @@ form("token", async ({ label, days }) => {
 });
 form("password", async (given) => {
   await call("POST", "/api/v1/password", { old: given.old, new: given.new });
-  say("The password is changed");
+  location.href = "/login"; // all sessions have ended
 });
 list();
