@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Table, func, select, update
+from sqlalchemy import ColumnElement, String, Table, cast, literal, select, update
 
 from tamperscope.jobs.tables import COMPARISONS, JOBS, SCANS, UPLOADS
 from tamperscope.service.comparisons import COMPARE
@@ -44,9 +44,10 @@ class Keeper:
         """Do what is due."""
         service = self.service
         service.studies.gathered(service.config.storage.quiet_s)
-        self._buried(SCANS, func.concat(f"{JUDGE}:", SCANS.c.id, ":", SCANS.c.version), ("waiting", "running"))
-        self._buried(UPLOADS, func.concat(f"{READ}:", UPLOADS.c.id), ("received",))
-        self._buried(COMPARISONS, func.concat(f"{COMPARE}:", COMPARISONS.c.id), ("waiting",))
+        version = literal(f"{JUDGE}:") + SCANS.c.id + ":" + cast(SCANS.c.version, String)
+        self._buried(SCANS, version, ("waiting", "running"))
+        self._buried(UPLOADS, literal(f"{READ}:") + UPLOADS.c.id, ("received",))
+        self._buried(COMPARISONS, literal(f"{COMPARE}:") + COMPARISONS.c.id, ("waiting",))
         if self.now() - self._swept > SWEEP_S:
             self._swept = self.now()
             for study in service.studies.expire():

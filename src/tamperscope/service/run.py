@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,6 +19,7 @@ from tamperscope.service.config import Config, Server
 from tamperscope.service.service import Service
 
 LOCK = "service.lock"
+READY_S = 0.1
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Running:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, begun: Callable[[str], None] = lambda _: None) -> None:
-        """Until `stop` is set. ``begun`` is told the address of the page when nothing stands in its way.
+        """Until `stop` is set. ``begun`` is told the address of the page when it can be opened.
 
         Raises:
             UsageError: folder, database or port cannot be used, it runs already, or it would be open to strangers.
@@ -43,13 +45,22 @@ class Running:
             free(self.config.server)
             shared.audit.write("started")
             shared.engine.dispose()
-            begun(address(self.config, key))
+            ready = threading.Thread(target=self._ready, args=(lambda: begun(address(self.config, key)),), daemon=True)
+            ready.start()
             try:
                 names = ["web", "reader", *["judge"] * self.config.model.workers]
                 kept = [processes.Part(name, parts.run, (name, self.config, key)) for name in names]
                 processes.watch(kept, parts.__name__, self.stop, partial(_restarted, shared))
             finally:
                 shared.audit.write("stopped")
+
+    def _ready(self, begun: Callable[[], None]) -> None:
+        """Call ``begun`` once the web process takes connections."""
+        server = self.config.server
+        while not self.stop.wait(READY_S):
+            with suppress(OSError), socket.create_connection((server.address, server.port), timeout=1.0):
+                begun()
+                return
 
 
 def _restarted(shared: Service, part: str, deaths: int) -> None:

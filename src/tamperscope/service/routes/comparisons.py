@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
 
 from tamperscope.service.routes.common import PROBLEMS, Id, Submitter, TheService, Viewer
 from tamperscope.service.schemas import ComparisonIn, ComparisonOut
+from tamperscope.service.studies import VIEWS
 
 router = APIRouter(prefix="/api/v1/comparisons", tags=["comparisons"], responses=PROBLEMS)
 FILE: dict[str, Any] = {"content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}}
@@ -32,11 +33,20 @@ def one(comparison: Id, service: TheService, _: Viewer) -> ComparisonOut:
     return ComparisonOut.model_validate(service.comparisons.one(comparison))
 
 
-@router.get("/{comparison}/series/{number}/difference.nii.gz", response_class=FileResponse, responses={200: FILE})
-def difference(
-    comparison: Id, number: Annotated[int, Path(ge=0, le=100_000)], service: TheService, _: Viewer
+@router.get("/{comparison}/series/{number}/{part}", response_class=FileResponse, responses={200: FILE})
+def view(
+    comparison: Id,
+    number: Annotated[int, Path(ge=0, le=100_000)],
+    part: Literal["before.nii.gz", "after.nii.gz", "difference.nii.gz"],
+    service: TheService,
+    _: Viewer,
 ) -> FileResponse:
-    """After minus before, as NIfTI on the grid of the viewer."""
-    service.comparisons.one(comparison)
+    """Before, after, and after minus before, as NIfTI on the grid of the viewer."""
+    found = service.comparisons.one(comparison)
     path = service.comparisons.file(comparison, f"{number}.difference.nii.gz")
+    side = part.removesuffix(".nii.gz")
+    if side != "difference":
+        name = (found.result or {})["series"][number][f"{side}_name"]
+        study = found.before if side == "before" else found.after
+        path = service.studies.file(study.id, f"{name}.volume.nii.gz", VIEWS)
     return FileResponse(path, media_type="application/gzip", headers={"cache-control": "private, max-age=3600"})

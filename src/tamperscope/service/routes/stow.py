@@ -27,8 +27,10 @@ from tamperscope.service.service import Service
 from tamperscope.service.uploads import Declared, Upload
 
 JSON_TYPE = "application/dicom+json"
-BUSY = {503: {"model": Problem, "description": "No worker had time to look at them; they are kept."}}
-NOT_ACCEPTABLE = {406: {"model": Problem, "description": "The caller takes no JSON."}}
+BUSY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Problem, "description": "No worker had time to look at them; they are kept."}
+}
+NOT_ACCEPTABLE: dict[int | str, dict[str, Any]] = {406: {"model": Problem, "description": "The caller takes no JSON."}}
 router = APIRouter(prefix="/dicomweb", tags=["DICOMweb"], responses={**PROBLEMS, **NOT_ACCEPTABLE, **BUSY})
 READ_S, LOOK_S = 60.0, 0.05
 """How long a request waits until a worker has looked at its instances."""
