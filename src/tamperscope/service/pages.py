@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import Field
 
 from tamperscope.detectors import default_cards, packaged_cards
 from tamperscope.records import JSON, Report, SeriesResult
 from tamperscope.service import plot, render
 from tamperscope.service.accounts import Identity
 from tamperscope.service.comparisons import Comparison
-from tamperscope.service.routes.common import Administrator, Id, TheService, Viewer
+from tamperscope.service.routes import studies as interface
+from tamperscope.service.routes.common import Administrator, Id, Submitter, TheService, Viewer
+from tamperscope.service.schemas import ReviewIn
 from tamperscope.service.studies import Filter, StudyRow, View
 from tamperscope.service.views import RESIDUAL_SPREAD
 from tamperscope.weights import Card
@@ -25,6 +29,13 @@ CHOICES = 200
 """Studies that can be chosen for a comparison."""
 SORTS = ("suspicion", "made", "name")
 FILTERS = ("state", "verdict", "modality", "text", "opinion", "upload")
+
+
+class ReviewForm(ReviewIn):
+    """As the interface takes it, with the value that a form of ours brings back."""
+
+    csrf: str = Field(max_length=200)
+
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -74,6 +85,15 @@ def study(user: Viewer, service: TheService, number: Id, series: str = "") -> HT
         models=_models(report, result),
         own=user.may("administrator") or (user.may("submitter") and shown.owner == user.name),
     )
+
+
+@router.post("/studies/{number}/reviews")
+def review(user: Submitter, service: TheService, number: Id, told: Annotated[ReviewForm, Form()]) -> Response:
+    """A second opinion from the form of a page whose scripts do not run."""
+    if not hmac.compare_digest(told.csrf.encode(), user.csrf.encode()):
+        raise HTTPException(403, "the form does not come from a page of this service")
+    interface.review(number, told, service, user)
+    return RedirectResponse(f"/studies/{number}?series={quote(told.series)}#review-title", 303)
 
 
 @router.get("/compare")
@@ -185,7 +205,7 @@ def _viewer(row: StudyRow, result: SeriesResult, view: View) -> JSON:
     """What the viewer's script needs to know of a series."""
     return {
         "shape": list(view.shape),
-        "spacing": list(view.spacing_mm or (1.0, 1.0, 1.0)),
+        "step": view.step,
         "unit": "HU" if result.modality == "CT" else "",
         "volume": _shown(row, result.name, "volume.nii.gz"),
         "residual": _shown(row, result.name, "residual.nii.gz"),

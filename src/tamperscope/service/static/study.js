@@ -25,8 +25,9 @@ async function view(data) {
   if (!able()) return without("This browser has no WebGL 2, which the viewer needs: the picture below shows the most striking slice.");
   byId("viewer-state").textContent = "Loading the slices …";
   byId("viewer").hidden = false;
-  const viewer = new Viewer(byId("stage"), { depth: data.shape[0], boxes: data.regions.map((region) => region.box) });
-  const place = () => data.regions[viewer.region ?? 0].box;
+  const boxes = data.regions.map(({ box }) => box.map(([k, j, i]) => [k, j / data.step, i / data.step]));
+  const viewer = new Viewer(byId("stage"), { depth: data.shape[0], boxes });
+  const place = () => boxes[viewer.region ?? 0];
   controls(viewer, place);
   const [, low, high] = data.windows[0] ?? ["", 0, 1];
   const volumes = [{ url: data.volume, colormap: "gray", cal_min: low, cal_max: high, trustCalMinMax: false }];
@@ -37,7 +38,7 @@ async function view(data) {
   viewer.add(left, true);
   windows(viewer);
   regions(viewer, data.regions);
-  probe(viewer, left, data.unit);
+  probe(viewer, left, data);
   const slider = byId("opacity");
   slider?.addEventListener("input", () => {
     byId("opacity-said").textContent = `${slider.value} %`;
@@ -81,7 +82,7 @@ function regions(viewer, found) {
       const number = Number(button.dataset.region);
       viewer.region = number;
       viewer.go(found[number].centre[0]);
-      viewer.enlarge(found[number].box);
+      viewer.enlarge(viewer.boxes[number]);
       for (const other of buttons) other.setAttribute("aria-pressed", other === button);
       byId("stage").scrollIntoView({ block: "nearest" });
       say(`Slice ${found[number].centre[0] + 1}, place ${number + 1} enlarged`);
@@ -92,12 +93,12 @@ function regions(viewer, found) {
 }
 
 /** Row, column and value under the pointer. */
-function probe(viewer, pane, unit) {
+function probe(viewer, pane, { unit, step }) {
   byId("stage").addEventListener("pointermove", (event) => {
     const over = viewer.panes.find((one) => one.canvas.parentElement.contains(event.target));
     const { i, j } = over ? over.under(event.clientX, event.clientY, viewer.at) : {};
     const value = over && pane.value(i, j, viewer.at.k);
-    byId("probe").textContent = value === undefined ? "" : `row ${Math.round(j)}, column ${Math.round(i)}: ${Math.round(value)} ${unit}`;
+    byId("probe").textContent = value === undefined ? "" : `row ${Math.round(j) * step}, column ${Math.round(i) * step}: ${Math.round(value)} ${unit}`;
   });
 }
 

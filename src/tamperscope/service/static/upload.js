@@ -35,9 +35,13 @@ export function zone(found) {
 
 /** The files of a drop with their paths, folders and all that is below them. */
 async function dropped(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const files = [];
-  for (const entry of entries) await walk(entry, "", files);
+  // All of them before the first wait: afterwards the browser has forgotten what was dropped.
+  const items = [...transfer.items].map((item) => ({ entry: item.webkitGetAsEntry?.(), file: item.getAsFile() }));
+  for (const { entry, file: plain } of items) {
+    if (entry) await walk(entry, "", files);
+    else if (plain) files.push({ name: plain.name, file: plain });
+  }
   return files;
 }
 
