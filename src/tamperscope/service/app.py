@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from tamperscope import __version__
 from tamperscope.errors import FullError, LimitError, TamperscopeError, UsageError
 from tamperscope.service import pages
-from tamperscope.service.gate import Gate, problem
+from tamperscope.service.gate import PROGRAMS, Gate, problem
 from tamperscope.service.keeping import Keeper
 from tamperscope.service.routes import accounts, comparisons, events, models, sessions, stow, studies, uploads
 from tamperscope.service.service import Service
@@ -104,15 +104,25 @@ def _described(app: FastAPI) -> Callable[[], dict[str, Any]]:
     return openapi
 
 
-async def _tamperscope(_: Request, error: TamperscopeError) -> Response:
+async def _tamperscope(request: Request, error: TamperscopeError) -> Response:
     status = next(code for kind, code in STATUS if isinstance(error, kind))
     if isinstance(error, OffsetError):
         return JSONResponse({"error": error.message, "hint": error.hint, "received": error.received}, status)
-    return problem(status, error.message, error.hint)
+    return _said(request, status, error.message, error.hint)
 
 
-async def _http(_: Request, error: HTTPException) -> Response:
-    return problem(error.status_code, str(error.detail), HINTS.get(error.status_code, ""), error.headers)
+async def _http(request: Request, error: HTTPException) -> Response:
+    hint = HINTS.get(error.status_code, "")
+    return _said(request, error.status_code, str(error.detail), hint, error.headers)
+
+
+def _said(request: Request, status: int, error: str, hint: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as the caller can read it: programs get JSON, people a page."""
+    if request.url.path.startswith(PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
+        return problem(status, error, hint, headers)
+    page = pages.failure(getattr(request.state, "identity", None), status, error, hint)
+    page.headers.update(headers or {})
+    return page
 
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:

@@ -97,7 +97,8 @@ class Comparisons:
         """The newest hundred."""
         query = select(COMPARISONS.c.id).order_by(COMPARISONS.c.made.desc()).limit(100)
         with self.engine.connect() as connection:
-            return [self.one(comparison) for comparison in connection.execute(query).scalars()]
+            found = list(connection.execute(query).scalars())
+        return [self.one(comparison) for comparison in found]  # not within: SQLite lets one connection in at a time
 
     def file(self, comparison: str, name: str) -> Path:
         """A file of a comparison.

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import Field
 
 from tamperscope.detectors import default_cards, packaged_cards
 from tamperscope.records import JSON, Report, SeriesResult
+from tamperscope.service import plot, render
+from tamperscope.service.accounts import Identity
+from tamperscope.service.comparisons import Comparison
+from tamperscope.service.routes import studies as interface
+from tamperscope.service.routes.common import Administrator, Id, Submitter, TheService, Viewer
+from tamperscope.service.schemas import ReviewIn
+from tamperscope.service.studies import Filter, StudyRow, View
+from tamperscope.service.views import RESIDUAL_SPREAD
 from tamperscope.weights import Card
-
-from . import plot, render
 
 LIMIT = 50
 """Studies on a page of the table."""
@@ -21,32 +29,22 @@ CHOICES = 200
 """Studies that can be chosen for a comparison."""
 SORTS = ("suspicion", "made", "name")
 FILTERS = ("state", "verdict", "modality", "text", "opinion", "upload")
-HEADERS = {"Cache-Control": "no-store"}
-"""Pages name studies: no cache of a browser or on the way keeps them."""
-REVIEWERS = ("submitter", "administrator")
+
+
+class ReviewForm(ReviewIn):
+    """As the interface takes it, with the value that a form of ours brings back."""
+
+    csrf: str = Field(max_length=200)
+
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 
-def _identity(request: Request) -> Any:
-    return request.app.state.service.identity(request)
-
-
-def _administrator(user: Annotated[Any, Depends(_identity)]) -> Any:
-    if user.role != "administrator":
-        raise HTTPException(403, "this page is for administrators")
-    return user
-
-
-Who = Annotated[Any, Depends(_identity)]
-Administrator = Annotated[Any, Depends(_administrator)]
-
-
 @router.get("/")
-def studies(request: Request, user: Who) -> HTMLResponse:
+def studies(request: Request, user: Viewer, service: TheService) -> HTMLResponse:
     """The drop zone and the table of studies, the most suspicious first."""
     query = _query(request.query_params)
-    found = request.app.state.service.studies.list(query)
+    found = service.studies.find(Filter(**query))
     return _page(
         "studies",
         user,
@@ -59,16 +57,15 @@ def studies(request: Request, user: Who) -> HTMLResponse:
 
 
 @router.get("/studies/{number}/row")
-def row(request: Request, user: Who, number: str) -> HTMLResponse:
+def row(user: Viewer, service: TheService, number: Id) -> HTMLResponse:
     """One row of the table, by which the page's script brings it up to date."""
-    return _page("row", user, row=_row(request, number))
+    return _page("row", user, row=service.studies.one(number))
 
 
 @router.get("/studies/{number}")
-def study(request: Request, user: Who, number: str, series: str = "") -> HTMLResponse:
+def study(user: Viewer, service: TheService, number: Id, series: str = "") -> HTMLResponse:
     """What was found in a study: one of its series at a time."""
-    service = request.app.state.service
-    shown = _row(request, number)
+    shown = service.studies.one(number)
     report = service.studies.report(number)
     results = report.series if report else ()
     result = _chosen(results, series)
@@ -82,30 +79,37 @@ def study(request: Request, user: Who, number: str, series: str = "") -> HTMLRes
         results=results,
         result=result,
         plot=plot.scores(result) if result else None,
-        viewer=_viewer(shown.id, result, view) if result and view else None,
+        viewer=_viewer(shown, result, view) if result and view else None,
         files=service.studies.files(number),
         reviews=service.studies.reviews(number),
         models=_models(report, result),
-        own=user.role == "administrator" or (user.role == "submitter" and shown.owner == user.name),
+        own=user.may("administrator") or (user.may("submitter") and shown.owner == user.name),
     )
 
 
+@router.post("/studies/{number}/reviews")
+def review(user: Submitter, service: TheService, number: Id, told: Annotated[ReviewForm, Form()]) -> Response:
+    """A second opinion from the form of a page whose scripts do not run."""
+    if not hmac.compare_digest(told.csrf.encode(), user.csrf.encode()):
+        raise HTTPException(403, "the form does not come from a page of this service")
+    interface.review(number, told, service, user)
+    return RedirectResponse(f"/studies/{number}?series={quote(told.series)}#review-title", 303)
+
+
 @router.get("/compare")
-def compare(request: Request, user: Who, before: str = "", after: str = "") -> HTMLResponse:
-    """Choose two versions of a study."""
-    query = {"state": "done", "sort": "made", "descending": True, "limit": CHOICES, "offset": 0}
-    rows = request.app.state.service.studies.list(query).rows
-    return _page("compare", user, rows=rows, before=before, after=after)
+def compare(user: Viewer, service: TheService, before: str = "", after: str = "") -> HTMLResponse:
+    """Choose two versions of a study, or one of the comparisons that were made."""
+    rows = service.studies.find(Filter(state="done", sort="made", limit=CHOICES)).rows
+    return _page("compare", user, rows=rows, before=before, after=after, made=service.comparisons.newest())
 
 
 @router.get("/comparisons/{number}")
-def comparison(request: Request, user: Who, number: str, series: int = 0) -> HTMLResponse:
+def comparison(user: Viewer, service: TheService, number: Id, series: int = 0) -> HTMLResponse:
     """What differs between two versions of a study, one matched series at a time."""
-    found = request.app.state.service.comparisons.one(number)
-    if found is None:
-        raise HTTPException(404, "there is no such comparison")
+    found = service.comparisons.one(number)
     pairs = found.result["series"] if found.result else []
-    chosen = pairs[series] if 0 <= series < len(pairs) else None
+    chosen: dict[str, Any] | None = pairs[series] if 0 <= series < len(pairs) else None
+    shown = chosen if chosen and chosen["has_map"] else None
     return _page(
         "comparison",
         user,
@@ -113,20 +117,20 @@ def comparison(request: Request, user: Who, number: str, series: int = 0) -> HTM
         pairs=pairs,
         number=series,
         pair=chosen,
-        plot=_changes(chosen) if chosen else None,
-        viewer=_difference(number, series, chosen) if chosen and chosen["same_grid"] and chosen["has_map"] else None,
+        plot=_changes(shown) if shown else None,
+        viewer=_difference(found, series, shown) if shown else None,
     )
 
 
 @router.get("/models")
-def models(user: Who) -> HTMLResponse:
+def models(user: Viewer) -> HTMLResponse:
     """The models of this installation, in a sentence each."""
     names = {card.name for card in default_cards()}
     return _page("models", user, cards=packaged_cards(), default=names)
 
 
 @router.get("/models/{name}")
-def model(user: Who, name: str) -> HTMLResponse:
+def model(user: Viewer, name: str) -> HTMLResponse:
     """The Card of one model, with what was measured."""
     card = next((card for card in packaged_cards() if card.name == name), None)
     if card is None:
@@ -136,7 +140,7 @@ def model(user: Who, name: str) -> HTMLResponse:
 
 
 @router.get("/account")
-def account(user: Who) -> HTMLResponse:
+def account(user: Viewer) -> HTMLResponse:
     """One's own tokens and password."""
     return _page("account", user)
 
@@ -159,21 +163,14 @@ def login(next: str = "/", wrong: bool = False) -> HTMLResponse:  # noqa: A002 -
     return _page("login", None, next=next if next.startswith("/") and not next.startswith("//") else "/", wrong=wrong)
 
 
-def failure(user: Any, status: int, message: str) -> HTMLResponse:
-    """An error as a page: what, and the way back."""
-    return _page("error", user, status, message=message)
+def failure(user: Identity | None, status: int, error: str, hint: str) -> HTMLResponse:
+    """An error as a page: what, the way out, and the way back."""
+    return _page("error", user, status, error=error, hint=hint)
 
 
-def _page(template: str, user: Any, status: int = 200, **values: Any) -> HTMLResponse:
-    values |= {"user": user, "reviewer": user is not None and user.role in REVIEWERS}
-    return HTMLResponse(render.page(template, **values), status, headers=HEADERS)
-
-
-def _row(request: Request, number: str) -> Any:
-    found = request.app.state.service.studies.one(number)
-    if found is None:
-        raise HTTPException(404, "there is no such study; it may have been deleted")
-    return found
+def _page(template: str, user: Identity | None, status: int = 200, **values: Any) -> HTMLResponse:
+    values |= {"user": user, "reviewer": user is not None and user.may("submitter")}
+    return HTMLResponse(render.page(template, **values), status)
 
 
 def _query(given: Mapping[str, str]) -> dict[str, Any]:
@@ -204,22 +201,27 @@ def _chosen(results: Sequence[SeriesResult], name: str) -> SeriesResult | None:
     return max(results, key=lambda r: (order.index(r.verdict), r.probability or 0.0), default=None)
 
 
-def _viewer(number: str, result: SeriesResult, view: Any) -> JSON:
+def _viewer(row: StudyRow, result: SeriesResult, view: View) -> JSON:
     """What the viewer's script needs to know of a series."""
-    base = f"/api/v1/studies/{number}/series/{result.name}"
     return {
         "shape": list(view.shape),
-        "spacing": list(view.spacing_mm or (1.0, 1.0, 1.0)),
+        "step": view.step,
         "unit": "HU" if result.modality == "CT" else "",
-        "volume": f"{base}/volume.nii.gz",
-        "residual": f"{base}/residual.nii.gz",
-        "heatmap": f"{base}/heatmap.nii.gz" if view.has_heatmap else None,
+        "volume": _shown(row, result.name, "volume.nii.gz"),
+        "residual": _shown(row, result.name, "residual.nii.gz"),
+        "spread": RESIDUAL_SPREAD,
+        "heatmap": _shown(row, result.name, "heatmap.nii.gz") if view.has_heatmap else None,
         "windows": [[name, low, high] for name, low, high in view.windows],
         "threshold": result.operating_point.threshold if result.operating_point else None,
         "slice": result.regions[0].centre_index[0] if result.regions else _striking(result),
         "regions": [{"centre": list(r.centre_index), "box": [list(c) for c in r.box_index]} for r in result.regions],
         "colours": [colour for _, colour in render.legend()],
     }
+
+
+def _shown(row: StudyRow, series: str, part: str) -> str:
+    """The address of what the viewer fetches: another one once the study was judged anew, since browsers keep it."""
+    return f"/api/v1/studies/{row.id}/series/{quote(series)}/{part}?v={row.ended or 0:.0f}"
 
 
 def _striking(result: SeriesResult) -> int:
@@ -229,14 +231,13 @@ def _striking(result: SeriesResult) -> int:
     return max(result.slices, key=lambda s: (s.score, -s.index)).index
 
 
-def _difference(number: str, series: int, pair: Mapping[str, Any]) -> JSON:
+def _difference(found: Comparison, series: int, pair: Mapping[str, Any]) -> JSON:
     """What the viewer's script needs to know of two matched series."""
-    base = f"/api/v1/comparisons/{number}/series/{series}"
     shares = pair["slices"]
     return {
-        "before": f"{base}/before.nii.gz",
-        "after": f"{base}/after.nii.gz",
-        "difference": f"{base}/difference.nii.gz",
+        "before": _shown(found.before, pair["before_name"], "volume.nii.gz"),
+        "after": _shown(found.after, pair["after_name"], "volume.nii.gz"),
+        "difference": f"/api/v1/comparisons/{found.id}/series/{series}/difference.nii.gz",
         "depth": len(shares),
         "slice": max(range(len(shares)), key=lambda k: (shares[k], -k)) if shares else 0,
         "box": pair["box_index"],

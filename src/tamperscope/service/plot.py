@@ -53,11 +53,8 @@ class Plot:
 def scores(result: SeriesResult) -> Plot | None:
     """The plot of a series; None where its slices have no scores, or there is one slice alone."""
     values = [s.score if math.isfinite(s.score) else 0.0 for s in result.slices]
-    return (
-        None
-        if len(values) < 2
-        else shares(values, result.operating_point.threshold if result.operating_point else None)
-    )
+    threshold = result.operating_point.threshold if result.operating_point else None
+    return None if len(values) < 2 else shares(values, threshold)
 
 
 def shares(values: Sequence[float], threshold: float | None = None) -> Plot:

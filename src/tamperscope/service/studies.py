@@ -127,6 +127,8 @@ class View:
     windows: tuple[tuple[str, float, float], ...]
     """Name, and the values that are black and white."""
     has_heatmap: bool
+    step: int = 1
+    """Every how many rows and columns are shown."""
 
 
 @dataclass
@@ -348,4 +350,5 @@ def _view(tree: dict[str, Any]) -> View:
         spacing_mm=None if spacing is None else tuple(spacing),
         windows=tuple((name, low, high) for name, low, high in tree["windows"]),
         has_heatmap=tree["has_heatmap"],
+        step=tree["step"],
     )

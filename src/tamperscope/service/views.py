@@ -26,6 +26,8 @@ CT_WINDOWS = (("lung", -1350.0, 150.0), ("mediastinum", -160.0, 240.0), ("bone",
 THUMBNAIL = 160
 RESIDUAL_SPREAD = 4.0
 """Standard deviations of the residual from middle grey to white."""
+MOST_SIDE = 2048
+"""Pixels: what every graphics card can hold as a texture of volumes. Larger pictures are shown with every n-th one."""
 LEVEL = 1
 """Of gzip: the noise of a scan does not compress, and somebody waits."""
 
@@ -42,16 +44,20 @@ class Views:
         """Write the files of one series."""
         name, voxels = result.name, shown(volume)
         spacing = volume.spacing_mm if volume.geometry != "none" else (1.0, 1.0, 1.0)
-        save(self.folder / f"{name}.volume.nii.gz", stored(voxels), spacing)
-        save(self.folder / f"{name}.residual.nii.gz", residual(voxels), spacing)
+        step = -(-max(volume.shape[1:]) // MOST_SIDE)
+        wide = (spacing[0], spacing[1] * step, spacing[2] * step)
+        seen = np.s_[:, ::step, ::step]
+        save(self.folder / f"{name}.volume.nii.gz", stored(voxels)[seen], wide)
+        save(self.folder / f"{name}.residual.nii.gz", residual(voxels)[seen], wide)
         if result.heatmap is not None:
             heat = (np.clip(np.nan_to_num(result.heatmap), 0.0, 1.0) * 255.0).round().astype(np.uint8)
-            save(self.folder / f"{name}.heatmap.nii.gz", heat, spacing, slope=1.0 / 255.0)
+            save(self.folder / f"{name}.heatmap.nii.gz", heat[seen], wide, slope=1.0 / 255.0)
         self._made[name] = {
             "shape": volume.shape,
             "spacing_mm": None if volume.geometry == "none" else spacing,
             "windows": windows(volume, voxels, picture.shown_slice(volume, result)),
             "has_heatmap": result.heatmap is not None,
+            "step": step,
         }
         strength = result.probability if result.probability is not None else -0.5
         if strength > self._strongest:
@@ -123,9 +129,14 @@ def save(path: Path, voxels: NDArray[np.generic], spacing_mm: tuple[float, float
     image = nib.Nifti1Image(voxels.transpose(2, 1, 0), np.diag([-di, -dj, dk, 1.0]))  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
     image.header.set_slope_inter(slope, 0.0)  # type: ignore[no-untyped-call]
+<<<<<<< HEAD
     with (
         path.open("wb") as stream,
         gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=LEVEL, mtime=0) as packed,
     ):
+=======
+    image.header["vox_offset"] = 352  # header and an empty list of extensions, in the same file as the voxels
+    with gzip.GzipFile(filename="", fileobj=path.open("wb"), mode="wb", compresslevel=LEVEL, mtime=0) as packed:
+>>>>>>> page
         packed.write(image.header.binaryblock + b"\0\0\0\0")
         packed.write(np.ascontiguousarray(voxels).data)

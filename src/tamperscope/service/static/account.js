@@ -9,7 +9,7 @@ async function list() {
   if (!tokens.length) byId("tokens").append(make("tr", {}, make("td", { colSpan: 4, textContent: "You have none." })));
 }
 
-function row({ id, label, made, ends, expires }) {
+function row({ id, label, made, expires }) {
   const button = make("button", { type: "button", className: "quiet danger", textContent: "Withdraw" });
   button.setAttribute("aria-label", `Withdraw ${label}`);
   button.addEventListener("click", async () => {
@@ -18,7 +18,7 @@ function row({ id, label, made, ends, expires }) {
     await list();
   });
   const name = make("th", { scope: "row", textContent: label });
-  const cells = [timeText(made), timeText(ends ?? expires)].map((textContent) => make("td", { textContent }));
+  const cells = [timeText(made), timeText(expires)].map((textContent) => make("td", { textContent }));
   return make("tr", {}, name, ...cells, make("td", {}, button));
 }
 
@@ -47,6 +47,6 @@ form("token", async ({ label, days }) => {
 });
 form("password", async (given) => {
   await call("POST", "/api/v1/password", { old: given.old, new: given.new });
-  say("The password is changed");
+  location.href = "/login"; // all sessions have ended
 });
 list();

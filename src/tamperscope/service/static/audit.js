@@ -9,8 +9,7 @@ byId("entries").replaceChildren(...entries.map(row));
 
 function row(entry) {
   const { time, user, event, ...details } = entry;
-  const when = typeof time === "number" ? timeText(time) : String(time ?? "–");
-  const rest = Object.entries(details).filter(([name]) => !["previous", "digest", "number"].includes(name));
-  const text = rest.map(([name, value]) => `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
+  const when = timeText(Date.parse(time) / 1000);
+  const text = Object.entries(details).map(([name, value]) => `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
   return make("tr", {}, ...[when, user ?? "–", event ?? "–", text].map((textContent) => make("td", { textContent: String(textContent) })));
 }

@@ -19,7 +19,7 @@ export function controls(viewer, box) {
     const run = event.target.closest("a");
     event.preventDefault();
     // A key press on a link comes without a place: it means the highest slice of the run.
-    viewer.go(event.detail === 0 && run ? fromHash(run.hash) : Math.floor(((event.clientX - left) / width) * viewer.depth));
+    viewer.go(event.detail === 0 && run ? fromHash(run.getAttribute("href")) : Math.floor(((event.clientX - left) / width) * viewer.depth));
   });
   viewer.addEventListener("change", () => {
     const { k, zoom } = viewer.at;

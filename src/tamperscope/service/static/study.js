@@ -25,8 +25,9 @@ async function view(data) {
   if (!able()) return without("This browser has no WebGL 2, which the viewer needs: the picture below shows the most striking slice.");
   byId("viewer-state").textContent = "Loading the slices …";
   byId("viewer").hidden = false;
-  const viewer = new Viewer(byId("stage"), { depth: data.shape[0], boxes: data.regions.map((region) => region.box) });
-  const place = () => data.regions[viewer.region ?? 0].box;
+  const boxes = data.regions.map(({ box }) => box.map(([k, j, i]) => [k, j / data.step, i / data.step]));
+  const viewer = new Viewer(byId("stage"), { depth: data.shape[0], boxes });
+  const place = () => boxes[viewer.region ?? 0];
   controls(viewer, place);
   const [, low, high] = data.windows[0] ?? ["", 0, 1];
   const volumes = [{ url: data.volume, colormap: "gray", cal_min: low, cal_max: high, trustCalMinMax: false }];
@@ -37,11 +38,11 @@ async function view(data) {
   viewer.add(left, true);
   windows(viewer);
   regions(viewer, data.regions);
-  probe(viewer, left, data.unit);
+  probe(viewer, left, data);
   const slider = byId("opacity");
   slider?.addEventListener("input", () => {
     byId("opacity-said").textContent = `${slider.value} %`;
-    requestAnimationFrame(() => viewer.opacity(slider.value / 100));
+    viewer.opacity(slider.value / 100);
   });
   byId("picture").removeAttribute("open");
   byId("viewer-state").textContent = "";
@@ -52,23 +53,13 @@ async function view(data) {
 /** The noise beside the picture, grey where there is none, stretched so that the ordinary noise is seen. */
 async function residual(viewer, data, Pane) {
   try {
-    const right = await new Pane(byId("right")).open([{ url: data.residual, colormap: "gray" }]);
-    const range = spread(right.niivue.volumes[0]);
-    right.window(-range, range);
-    byId("residual-range").textContent = `black −${range.toPrecision(2)}, white +${range.toPrecision(2)} ${data.unit}`;
+    const grey = { colormap: "gray", cal_min: 0, cal_max: 255 };
+    const right = await new Pane(byId("right")).open([{ url: data.residual, ...grey }]);
+    byId("residual-range").textContent = `grey: none; black and white: ${data.spread} standard deviations of this series`;
     viewer.add(right, false);
   } catch (error) {
     byId("residual-range").textContent = `could not be loaded: ${error.message}`;
   }
-}
-
-/** Three standard deviations of ordinary noise, from the median of the magnitudes of some of the voxels. */
-function spread({ img, hdr }) {
-  const step = Math.max(1, Math.floor(img.length / 20000));
-  const sizes = [];
-  for (let at = 0; at < img.length; at += step) if (img[at]) sizes.push(Math.abs(img[at]));
-  sizes.sort((a, b) => a - b);
-  return Math.max(3 * 1.4826 * (sizes[sizes.length >> 1] ?? 0) * (hdr.scl_slope || 1), 1e-6);
 }
 
 function windows(viewer) {
@@ -91,7 +82,7 @@ function regions(viewer, found) {
       const number = Number(button.dataset.region);
       viewer.region = number;
       viewer.go(found[number].centre[0]);
-      viewer.enlarge(found[number].box);
+      viewer.enlarge(viewer.boxes[number]);
       for (const other of buttons) other.setAttribute("aria-pressed", other === button);
       byId("stage").scrollIntoView({ block: "nearest" });
       say(`Slice ${found[number].centre[0] + 1}, place ${number + 1} enlarged`);
@@ -102,12 +93,12 @@ function regions(viewer, found) {
 }
 
 /** Row, column and value under the pointer. */
-function probe(viewer, pane, unit) {
+function probe(viewer, pane, { unit, step }) {
   byId("stage").addEventListener("pointermove", (event) => {
     const over = viewer.panes.find((one) => one.canvas.parentElement.contains(event.target));
     const { i, j } = over ? over.under(event.clientX, event.clientY, viewer.at) : {};
     const value = over && pane.value(i, j, viewer.at.k);
-    byId("probe").textContent = value === undefined ? "" : `row ${Math.round(j)}, column ${Math.round(i)}: ${Math.round(value)} ${unit}`;
+    byId("probe").textContent = value === undefined ? "" : `row ${Math.round(j) * step}, column ${Math.round(i) * step}: ${Math.round(value)} ${unit}`;
   });
 }
 

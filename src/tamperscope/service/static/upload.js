@@ -35,9 +35,13 @@ export function zone(found) {
 
 /** The files of a drop with their paths, folders and all that is below them. */
 async function dropped(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const files = [];
-  for (const entry of entries) await walk(entry, "", files);
+  // All of them before the first wait: afterwards the browser has forgotten what was dropped.
+  const items = [...transfer.items].map((item) => ({ entry: item.webkitGetAsEntry?.(), file: item.getAsFile() }));
+  for (const { entry, file: plain } of items) {
+    if (entry) await walk(entry, "", files);
+    else if (plain) files.push({ name: plain.name, file: plain });
+  }
   return files;
 }
 
@@ -159,15 +163,14 @@ function ended(upload, shown, key, running, found) {
   forget(key);
   shown.bar.hidden = true;
   shown.cancel.hidden = true;
-  const studies = upload.studies ?? [];
-  const skipped = typeof upload.skipped === "number" ? upload.skipped : (upload.skipped ?? []).length;
+  const { studies = [], failed: broken = [], skipped_count: skipped = 0 } = upload.result ?? upload;
   const counted = studies.length === 1 ? "1 study" : `${studies.length} studies`;
   shown.text.textContent = upload.state === "failed" ? "It could not be read." : `${counted} found.`;
   if (skipped) shown.text.textContent += ` ${skipped} ${skipped === 1 ? "object is" : "objects are"} no image to examine.`;
   const links = studies.map((id, k) => make("a", { href: `/studies/${id}`, textContent: studies.length === 1 ? "Open it" : `Study ${k + 1}` }));
   shown.row.append(...links.slice(0, 12));
   if (links.length > 12) shown.row.append(make("a", { href: `/?upload=${upload.id}`, textContent: "All of them" }));
-  for (const one of (upload.failed ?? []).slice(0, 20)) shown.item.append(trouble(`${one.source}: ${one.error}`, one.hint));
+  for (const one of broken.slice(0, 20)) shown.item.append(trouble(`${one.source}: ${one.error}`, one.hint));
   if (upload.error) shown.item.append(trouble(upload.error, upload.hint));
   shown.row.append(closing(shown.item));
   found(studies);

@@ -14,7 +14,7 @@ function row({ name, role }) {
   const select = make("select", {}, ...ROLES.map((value) => make("option", { textContent: value, selected: value === role })));
   select.setAttribute("aria-label", `Role of ${name}`);
   select.addEventListener("change", () => act(`${name} is ${select.value} now`, () => call("PATCH", url, { role: select.value })));
-  const password = make("input", { type: "password", autocomplete: "new-password", minLength: 12, required: true });
+  const password = make("input", { type: "password", autocomplete: "new-password", minLength: 10, required: true });
   password.setAttribute("aria-label", `New password of ${name}`);
   const form = make("form", { className: "line" }, password, " ", make("button", { className: "quiet", textContent: "Set" }));
   form.addEventListener("submit", (event) => {

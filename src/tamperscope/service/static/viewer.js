@@ -81,11 +81,15 @@ export class Pane {
     if (picture.cal_min === low && picture.cal_max === high) return;
     picture.cal_min = low;
     picture.cal_max = high;
-    this.niivue.updateGLVolume();
+    this.niivue.refreshLayers(picture, 0); // this layer alone: the heat map stays as it is
   }
 
+  /** How much the heat map covers, 0 to 1. */
   opacity(value) {
-    if (this.niivue.volumes.length > 1) this.niivue.setOpacity(1, value);
+    const [, heat] = this.niivue.volumes;
+    if (!heat || heat.opacity === value) return;
+    heat.opacity = value;
+    this.niivue.refreshLayers(heat, 1);
   }
 
   /** Show slice `k`, enlarged `zoom` times round column `i` and row `j`, with boxes marked. */
@@ -165,13 +169,24 @@ export class Viewer extends EventTarget {
 
   window(low, high) {
     [this.low, this.high] = [low, Math.max(high, low + 1e-6)];
-    for (const pane of this.windowed) pane.window(this.low, this.high);
-    this.draw();
+    this.#soon();
   }
 
   opacity(value) {
-    for (const pane of this.panes) pane.opacity(value);
-    this.draw();
+    this.covered = value;
+    this.#soon();
+  }
+
+  /** Once a frame, however fast a pointer moves: colours of a whole volume are made anew. */
+  #soon() {
+    this.waiting ??= requestAnimationFrame(() => {
+      this.waiting = undefined;
+      for (const pane of this.windowed) {
+        pane.window(this.low, this.high);
+        if (this.covered !== undefined) pane.opacity(this.covered);
+      }
+      this.draw();
+    });
   }
 
   /** The whole slice. */
