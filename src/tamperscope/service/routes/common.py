@@ -53,6 +53,12 @@ Administrator = Annotated[Identity, Depends(_needing("administrator"))]
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["3f2504e04f8911d39a0c0305e82c3301"])]
 
 
+def stated_bytes(request: Request) -> int | None:
+    """How long the body says it is; None if it does not."""
+    stated = request.headers.get("content-length", "")
+    return int(stated) if stated.isdecimal() else None
+
+
 def owned(row: StudyRow, identity: Identity) -> StudyRow:
     """A study that somebody may change: its own, or any if it is an administrator."""
     if row.owner != identity.name and not identity.may("administrator"):
