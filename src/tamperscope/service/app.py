@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
 from tamperscope import __version__
@@ -47,6 +48,7 @@ STATUS: tuple[tuple[type[TamperscopeError], int], ...] = (
     (TamperscopeError, 500),
 )
 """The first that fits."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 SUMMARY = "Hand in studies, see whether and where they were altered. Research use only, not for diagnosis."
 
 
@@ -113,7 +115,15 @@ async def _tamperscope(request: Request, error: TamperscopeError) -> Response:
 
 async def _http(request: Request, error: HTTPException) -> Response:
     hint = HINTS.get(error.status_code, "")
-    return _said(request, error.status_code, str(error.detail), hint, error.headers)
+    headers = {"allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return _said(request, error.status_code, str(error.detail), hint, headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of an address (RFC 9110 15.5.6): the router names those of one of its routes alone."""
+    routes, scope = request.app.router.routes, request.scope
+    found = (one for one in METHODS if any(r.matches({**scope, "method": one})[0] is Match.FULL for r in routes))
+    return ", ".join(found)
 
 
 def _said(request: Request, status: int, error: str, hint: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -47,7 +47,7 @@ class Guarded(H11Protocol):
                 transport.abort()
                 return
         if len(self.connections) > self.bounds.connections:
-            self.app = _busy  # type: ignore[assignment]
+            self.app = _busy
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -162,8 +162,12 @@ class Uploads:
             under_way, count = connection.execute(coming).one()
         return used + int(under_way), int(count)
 
-    async def append(self, upload: str, number: int, offset: int, pieces: AsyncIterator[bytes]) -> int:
+    async def append(
+        self, upload: str, number: int, offset: int, pieces: AsyncIterator[bytes], stated: int | None = None
+    ) -> int:
         """Add to a file, from ``offset`` on; how many bytes of it are there then.
+
+        ``stated`` is how many the sender says will come: too many are refused before they do.
 
         Raises:
             MissingError: there is no such file.
@@ -176,7 +180,7 @@ class Uploads:
         file = await asyncio.to_thread(self._open, upload, number)
         async with self._alone(upload, number):
             try:
-                received = await _appended(self.place(upload) / str(number), file, offset, pieces)
+                received = await _appended(self.place(upload) / str(number), file, offset, pieces, stated or 0)
             except FileNotFoundError as error:
                 raise MissingError("there is no such upload", hint="it was cancelled meanwhile") from error
             except OSError as error:
@@ -306,20 +310,26 @@ class Uploads:
         return len(stale)
 
 
-async def _appended(path: Path, file: File, offset: int, pieces: AsyncIterator[bytes]) -> int:
+async def _appended(path: Path, file: File, offset: int, pieces: AsyncIterator[bytes], stated: int) -> int:
     """Write pieces behind what is there; the size of the file then."""
     size = offset
     with path.open("ab") as stream:
         if stream.tell() != offset:
             raise OffsetError(offset, stream.tell())
+        if offset + stated > file.bytes:
+            raise _too_long(file)
         async for piece in pieces:
             size += len(piece)
             if size > file.bytes:
-                raise LimitError(f"file {file.number} has more than its {file.bytes} bytes", hint="declare more")
+                raise _too_long(file)
             stream.write(piece)
             # What was written stays if the sender goes away, or this process is killed.
             stream.flush()
     return size
+
+
+def _too_long(file: File) -> LimitError:
+    return LimitError(f"file {file.number} has more than its {file.bytes} bytes", hint="declare more")
 
 
 def full() -> FullError:

@@ -22,8 +22,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "It does not fit the state that the thing is in."},
     413: {"model": Problem, "description": "It is larger than is allowed."},
     415: {"model": Problem, "description": "It is of another type than is taken."},
+    421: {"model": Problem, "description": "The service does not answer to that Host."},
     422: {"model": Problem, "description": "A value is missing or will not do."},
     429: {"model": Problem, "description": "Too many requests: wait as long as Retry-After says."},
+    500: {"model": Problem, "description": "A fault of the service; its audit log says where."},
+    503: {"model": Problem, "description": "The database is away, or there are too many connections."},
     507: {"model": Problem, "description": "The disk of the service is nearly full."},
 }
 

@@ -45,7 +45,7 @@ ANSWER: dict[int | str, dict[str, Any]] = {
     202: {"description": "Some are kept.", "content": {JSON_TYPE: {"schema": {"type": "object"}}}},
     409: {"description": "None is kept."},
 }
-StudyUid = Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
+StudyUid = Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64, examples=["1.2.826.0.1.3680043.8.498.1"])]
 
 
 @router.post("/studies", openapi_extra=BODY, responses=ANSWER, response_class=Response)

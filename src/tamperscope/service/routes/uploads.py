@@ -62,7 +62,7 @@ def one(upload: Id, service: TheService, identity: Submitter) -> UploadOut:
 @router.patch("/uploads/{upload}/files/{number}", openapi_extra=BINARY, responses={409: {"model": Behind}})
 async def append(
     upload: Id,
-    number: Annotated[int, Path(ge=0, le=1_000_000)],
+    number: Annotated[int, Path(ge=0, le=1_000_000, examples=[0])],
     request: Request,
     service: TheService,
     identity: Submitter,
@@ -74,7 +74,8 @@ async def append(
     """
     await run_in_threadpool(_own, service, upload, identity)
     try:
-        return Received(received=await service.uploads.append(upload, number, offset, request.stream()))
+        pieces, stated = request.stream(), stated_bytes(request)
+        return Received(received=await service.uploads.append(upload, number, offset, pieces, stated))
     except ClientDisconnect as error:
         raise HTTPException(400, "the connection broke off") from error
 
