@@ -110,8 +110,10 @@ def until(true: object, within_s: float = 60.0) -> None:
 
 
 @contextmanager
-def running(folder: Path, port: int, *more: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """`tamperscope serve` for real, and a client with the key that it prints."""
+def running(
+    folder: Path, port: int, *more: str, said: list[str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """`tamperscope serve` for real, and a client with the key that it prints; ``said`` gets what it prints later."""
     words = [sys.executable, "-m", "tamperscope", "serve", "--folder", str(folder), "--port", str(port), *more]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
@@ -123,4 +125,6 @@ def running(folder: Path, port: int, *more: str) -> Iterator[tuple[subprocess.Po
             yield process, client
     finally:
         process.terminate()
-        process.wait(60)
+        later, _ = process.communicate(timeout=60)
+        if said is not None:
+            said.append(later)

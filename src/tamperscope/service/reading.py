@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, select, update
 
 from tamperscope import study as reader
-from tamperscope.errors import TamperscopeError
+from tamperscope.errors import TamperscopeError, UnreadableError
 from tamperscope.formats import dicom
 from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.files import flush
@@ -126,7 +127,9 @@ class Reader:
         query = select(UPLOADS.c.name).where(UPLOADS.c.id == upload)
         with self.engine.connect() as connection:
             wanted = str(connection.execute(query).scalar_one())
-        return {"instances": [_stored(Path(file.name), wanted) for file in self.uploads.files(upload)]}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote what they find odd
+            return {"instances": [_stored(Path(file.name), wanted) for file in self.uploads.files(upload)]}
 
 
 def _stored(path: Path, wanted: str) -> dict[str, JSON]:
@@ -135,7 +138,10 @@ def _stored(path: Path, wanted: str) -> dict[str, JSON]:
     ``wanted`` is the study it has to be of, or `ANY_STUDY`. What is not taken is removed.
     """
     try:
-        parsed = dicom.parse(path.read_bytes(), path.name, DEFAULT_LIMITS)
+        data = path.read_bytes()
+        if not dicom.is_dicom(data):
+            raise UnreadableError(f"{path.name}: no DICOM", hint="send instances")
+        parsed = dicom.parse(data, path.name, DEFAULT_LIMITS)
         if dicom.skip_reason(parsed) is None:
             dicom.check_pixels(parsed, DEFAULT_LIMITS)  # what cannot be read is not said to be kept
     except (TamperscopeError, OSError):
