@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 import hostile
 from builders import ct, to_bytes
@@ -26,10 +26,10 @@ from databases import Clock
 from nodes import free_port
 from services import HOST, caller, handed_in, running, service, until, work
 from tamperscope.jobs.queue import Queue
-from tamperscope.jobs.tables import JOBS
+from tamperscope.jobs.tables import JOBS, SCANS
 from tamperscope.jobs.worker import Done, Worker
-from tamperscope.service import gate
-from tamperscope.service.config import Limits, read
+from tamperscope.service import gate, parts
+from tamperscope.service.config import Limits, Server, read
 from tamperscope.service.keeping import Keeper
 from tamperscope.service.parts import LEASE_S, TRIES
 from tamperscope.service.reading import Reader
@@ -491,9 +491,9 @@ def test_what_is_over_is_over(place):
     (study,) = place.client.get(f"/api/v1/uploads/{upload}").json()["studies"]
     until(lambda: place.client.get(f"/api/v1/studies/{study}").json()["state"] == "done")
     assert read(place.folder / "service.toml").limits.free_bytes == 0
-    parts = [json.loads(line) for line in (place.folder / "service" / "audit.jsonl").read_text().splitlines()]
-    assert len([line for line in parts if line["event"] == "process"]) == 3
-    assert "trouble" not in {line["event"] for line in parts}
+    log = [json.loads(line) for line in (place.folder / "service" / "audit.jsonl").read_text().splitlines()]
+    assert len([line for line in log if line["event"] == "process"]) == 3
+    assert "trouble" not in {line["event"] for line in log}
 
 
 # --- without a process of its own ---
@@ -515,6 +515,35 @@ def test_a_disk_that_is_nearly_full(tmp_path):
     assert all(answer.json().keys() == {"error", "hint"} for answer in answers)
     assert list((tmp_path / "full" / "uploads").iterdir()) == []
     one.engine.dispose()
+
+
+def test_more_connections_than_there_may_be_are_told_so(tmp_path):
+    port = free_port()
+    one = service(tmp_path / "small", server=Server(port=port, connections=10, request_s=30.0))
+    running_here = parts.server(one)
+    thread = threading.Thread(target=running_here.run)
+    thread.start()
+    try:
+        until(lambda: running_here.started)
+        with ExitStack() as stack:
+            for _ in range(10):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            busy = httpx.get(f"{HOST}:{port}/healthz", trust_env=False)
+        assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
+        assert busy.json().keys() == {"error", "hint"}
+        assert busy.headers["content-security-policy"] == gate.POLICY
+        until(lambda: httpx.get(f"{HOST}:{port}/healthz", trust_env=False).status_code == 200)
+    finally:
+        running_here.should_exit = True
+        thread.join()
+        one.engine.dispose()
+
+
+def test_who_reads_waits_for_nobody_who_writes(fresh):
+    client = caller(fresh, "viewer")  # without its lifespan, whose keeper writes
+    with fresh.engine.begin() as writing:
+        writing.execute(update(SCANS).values(name="x"))
+        assert client.get("/api/v1/studies").status_code == 200
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from tamperscope.errors import MissingExtraError, UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+READING = "tamperscope_reading"
 BUSY_MS = 30_000
 """How long SQLite waits for another process that writes."""
 
@@ -101,6 +102,14 @@ def _durable(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def reading(engine: Engine) -> Connection:
+    """A connection that only reads: on SQLite it waits for nobody who writes, and nobody for it."""
+    return engine.connect().execution_options(**{READING: True})
+
+
 def _locked(connection: Connection) -> None:
+    if connection.get_execution_options().get(READING):
+        connection.exec_driver_sql("BEGIN")
+        return
     # A transaction that reads first and writes later could find the database changed and would have to be repeated.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tamperscope.errors import UsageError
+from tamperscope.jobs import database
 from tamperscope.jobs.tables import SESSIONS, TOKENS, USERS
 
 Role = Literal["viewer", "submitter", "administrator"]
@@ -140,7 +141,7 @@ class Accounts:
 
     def users(self) -> list[User]:
         """All of them by name."""
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             rows = connection.execute(select(USERS).order_by(USERS.c.name)).mappings()
             return [
                 User(row["name"], row["role"], row["disabled"], row["made"], row["password"] is not None)
@@ -149,7 +150,7 @@ class Accounts:
 
     def any(self) -> bool:
         """Whether there is a user at all."""
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             return bool(connection.execute(select(func.count()).select_from(USERS)).scalar_one())
 
     def _alone(self, connection: Any) -> None:
@@ -205,7 +206,7 @@ class Accounts:
     def by_session(self, secret: str) -> Identity | None:
         """Who has this cookie."""
         query = select(SESSIONS.c.user).where(SESSIONS.c.id == _digest(secret), SESSIONS.c.expires >= self.now())
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             name = connection.execute(query).scalar()
         if name is None:
             return None
@@ -240,7 +241,7 @@ class Accounts:
     def tokens(self, name: str) -> list[Token]:
         """Those of a user, the newest first."""
         query = select(TOKENS).where(TOKENS.c.user == name).order_by(TOKENS.c.made.desc(), TOKENS.c.id)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             rows = connection.execute(query).mappings()
             return [Token(row["id"], row["label"], row["made"], row["expires"]) for row in rows]
 
@@ -281,7 +282,7 @@ class Accounts:
         if prefix != TOKEN_PREFIX or len(shown) > MOST_PASSWORD:
             return None
         query = select(TOKENS.c.user, TOKENS.c.secret).where(TOKENS.c.id == token_id, TOKENS.c.expires >= self.now())
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             found = connection.execute(query).one_or_none()
         if found is None or not self._matches(found[1], secret):
             return None
@@ -291,7 +292,7 @@ class Accounts:
     # --- both ---
 
     def _row(self, name: str) -> dict[str, Any] | None:
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             row = connection.execute(select(USERS).where(USERS.c.name == name)).mappings().one_or_none()
         return None if row is None else dict(row)
 

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, insert, select, update
 from tamperscope import study as reader
 from tamperscope.decode import decode
 from tamperscope.errors import TamperscopeError, UsageError
+from tamperscope.jobs import database
 from tamperscope.jobs.queue import Job, Order, Queue
 from tamperscope.jobs.tables import COMPARISONS
 from tamperscope.jobs.worker import Done
@@ -85,7 +86,7 @@ class Comparisons:
             MissingError: there is none.
         """
         query = select(COMPARISONS).where(COMPARISONS.c.id == comparison)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise MissingError("there is no such comparison", hint="one of its studies may have been deleted")
@@ -96,7 +97,7 @@ class Comparisons:
     def newest(self) -> list[Comparison]:
         """The newest hundred."""
         query = select(COMPARISONS.c.id).order_by(COMPARISONS.c.made.desc()).limit(100)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             found = list(connection.execute(query).scalars())
         return [self.one(comparison) for comparison in found]  # not within: SQLite lets one connection in at a time
 

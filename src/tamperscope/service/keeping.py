@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, String, Table, cast, literal, select, update
 
+from tamperscope.jobs import database
 from tamperscope.jobs.tables import COMPARISONS, JOBS, SCANS, UPLOADS
 from tamperscope.service.comparisons import COMPARE
 from tamperscope.service.service import Service
@@ -59,7 +60,7 @@ class Keeper:
         query = select(table.c.id, JOBS.c.error).join(JOBS, JOBS.c.key == key)
         query = query.where(JOBS.c.state == "dead", table.c.state.in_(states))
         engine = self.service.engine
-        with engine.connect() as connection:
+        with database.reading(engine) as connection:
             dead = connection.execute(query).all()
         for one, error in dead:
             with engine.begin() as connection:

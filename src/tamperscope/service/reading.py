@@ -21,6 +21,7 @@ from sqlalchemy import Engine, insert, select, update
 from tamperscope import study as reader
 from tamperscope.errors import TamperscopeError, UnreadableError
 from tamperscope.formats import dicom
+from tamperscope.jobs import database
 from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.files import flush
 from tamperscope.jobs.queue import Job
@@ -55,7 +56,7 @@ class Reader:
         upload = self.uploads.one(str(job.payload["upload"]))
         if upload.state != "received":
             return Done()
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             origin = connection.execute(select(UPLOADS.c.origin).where(UPLOADS.c.id == upload.id)).scalar_one()
         place = self.uploads.place(upload.id)
         entries = self._tree(upload.id, place / TREE)
@@ -88,7 +89,7 @@ class Reader:
     def _new(self, upload: str, owner: str, number: int, name: str, one: Study) -> str:
         """A study of its own, waiting to be judged."""
         study = hashlib.sha256(f"{upload} {number}".encode()).hexdigest()[:32]
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             if connection.execute(select(SCANS.c.id).where(SCANS.c.id == study)).first():
                 return study
         place = self.studies.place(study)
@@ -125,7 +126,7 @@ class Reader:
     def _stored(self, upload: str) -> dict[str, Any]:
         """What each object of a STOW-RS request is, or why it was not taken; the working folder holds them."""
         query = select(UPLOADS.c.name).where(UPLOADS.c.id == upload)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             wanted = str(connection.execute(query).scalar_one())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote what they find odd

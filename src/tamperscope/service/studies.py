@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Engine, String, and_, cast, delete, func, insert, or_, select, update
 
 from tamperscope.errors import UsageError
+from tamperscope.jobs import database
 from tamperscope.jobs.queue import Order, Queue
 from tamperscope.jobs.tables import COMPARISONS, REVIEWS, SCANS
 from tamperscope.records import Report
@@ -149,7 +150,7 @@ class Studies:
         Raises:
             MissingError: there is none.
         """
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             row = connection.execute(select(SCANS).where(SCANS.c.id == study)).mappings().one_or_none()
         if row is None:
             raise MissingError("there is no such study", hint="it was deleted, or its time is over")
@@ -162,20 +163,20 @@ class Studies:
         first = columns[wanted.sort]
         order = (first.desc() if wanted.descending else first.asc(), SCANS.c.made.desc(), SCANS.c.id)
         query = select(SCANS).where(chosen).order_by(*order).limit(wanted.limit).offset(wanted.offset)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             total = connection.execute(select(func.count()).select_from(SCANS).where(chosen)).scalar_one()
             return Page(total, tuple(_row(row) for row in connection.execute(query).mappings()))
 
     def of_upload(self, upload: str) -> list[str]:
         """The studies of an upload, in its order."""
         query = select(SCANS.c.id).where(SCANS.c.upload == upload).order_by(SCANS.c.made, SCANS.c.name)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             return list(connection.execute(query).scalars())
 
     def changed(self, since: float) -> Sequence[StudyRow]:
         """Those that changed at or after a moment."""
         query = select(SCANS).where(SCANS.c.changed >= since).order_by(SCANS.c.changed)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             return [_row(row) for row in connection.execute(query).mappings()]
 
     # --- results ---
@@ -237,14 +238,14 @@ class Studies:
         """What was thought of a study, the newest first."""
         query = select(REVIEWS).where(REVIEWS.c.scan == study).order_by(REVIEWS.c.id.desc())
         names = ("id", "series", "digest", "opinion", "comment", "user", "time")
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             rows = connection.execute(query).mappings()
             return tuple(Review(*(row[name] for name in names)) for row in rows)
 
     def reviewed(self) -> list[tuple[StudyRow, Review]]:
         """The latest opinion on each series of each study that has one, for a manifest."""
         latest = select(func.max(REVIEWS.c.id)).group_by(REVIEWS.c.scan, REVIEWS.c.series)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             rows = connection.execute(select(REVIEWS).where(REVIEWS.c.id.in_(latest)).order_by(REVIEWS.c.id))
             found = [dict(row) for row in rows.mappings()]
         names = ("id", "series", "digest", "opinion", "comment", "user", "time")
@@ -290,7 +291,7 @@ class Studies:
     def expire(self) -> list[str]:
         """Delete the studies whose time is over; which they were."""
         query = select(SCANS.c.id).where(SCANS.c.expires < self.now(), SCANS.c.state.in_(("done", "failed")))
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             over = list(connection.execute(query).scalars())
         for study in over:
             self.delete(study)

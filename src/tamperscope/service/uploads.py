@@ -15,11 +15,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import Engine, delete, func, insert, select, update
 
 from tamperscope.errors import FullError, LimitError, UsageError
+from tamperscope.jobs import database
 from tamperscope.jobs.files import flush
 from tamperscope.jobs.queue import Order, Queue
 from tamperscope.jobs.tables import SCANS, UPLOAD_FILES, UPLOADS
@@ -157,7 +158,7 @@ class Uploads:
         coming = select(func.coalesce(func.sum(UPLOADS.c.bytes), 0), func.count()).where(
             UPLOADS.c.owner == owner, UPLOADS.c.state.in_(("open", "received"))
         )
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             used = int(connection.execute(kept).scalar_one())
             under_way, count = connection.execute(coming).one()
         return used + int(under_way), int(count)
@@ -207,7 +208,7 @@ class Uploads:
         if one.state != "open":
             raise UsageError(f"the upload is {one.state}: it takes nothing any more", hint="begin another one")
         query = select(UPLOAD_FILES).where(UPLOAD_FILES.c.upload == upload, UPLOAD_FILES.c.number == number)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise MissingError(f"the upload has no file {number}", hint="see its list of files")
@@ -258,7 +259,7 @@ class Uploads:
         Raises:
             MissingError: there is none.
         """
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             row = connection.execute(select(UPLOADS).where(UPLOADS.c.id == upload)).mappings().one_or_none()
         if row is None:
             raise MissingError("there is no such upload", hint="it was cancelled, or given up after a while")
@@ -267,14 +268,14 @@ class Uploads:
     def files(self, upload: str) -> list[File]:
         """Its files, and how much of each has come."""
         query = select(UPLOAD_FILES).where(UPLOAD_FILES.c.upload == upload).order_by(UPLOAD_FILES.c.number)
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             rows = connection.execute(query).mappings().all()
         place = self.place(upload)
         return [File(row["number"], row["name"], row["bytes"], _size(place / str(row["number"]))) for row in rows]
 
     def changed(self, since: float) -> list[Upload]:
         """Those that changed at or after a moment."""
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             rows = connection.execute(select(UPLOADS).where(UPLOADS.c.changed >= since).order_by(UPLOADS.c.changed))
             return [_upload(row) for row in rows.mappings()]
 
@@ -296,7 +297,7 @@ class Uploads:
 
     def sweep(self, abandoned_s: float) -> int:
         """Cancel what has not gone on for so long, and remove folders that nothing knows of; how many."""
-        with self.engine.connect() as connection:
+        with database.reading(self.engine) as connection:
             known = set(connection.execute(select(UPLOADS.c.id)).scalars())
             old = select(UPLOADS.c.id).where(UPLOADS.c.state == "open", UPLOADS.c.changed < self.now() - abandoned_s)
             stale = list(connection.execute(old).scalars())
@@ -322,10 +323,14 @@ async def _appended(path: Path, file: File, offset: int, pieces: AsyncIterator[b
             size += len(piece)
             if size > file.bytes:
                 raise _too_long(file)
-            stream.write(piece)
-            # What was written stays if the sender goes away, or this process is killed.
-            stream.flush()
+            await asyncio.to_thread(_written, stream, piece)  # a disk that is busy keeps nobody else waiting
     return size
+
+
+def _written(stream: BinaryIO, piece: bytes) -> None:
+    stream.write(piece)
+    # What was written stays if the sender goes away, or this process is killed.
+    stream.flush()
 
 
 def _too_long(file: File) -> LimitError:

@@ -87,7 +87,7 @@ async def _received(stream: AsyncIterator[bytes], parts: Parts, boundary: bytes)
     parser = MultipartParser(boundary, parts.callbacks())
     try:
         async for piece in stream:
-            parser.write(piece)
+            await run_in_threadpool(parser.write, piece)  # which makes files
         parser.finalize()
     except ClientDisconnect as error:
         raise HTTPException(400, "the connection broke off") from error
