@@ -14,7 +14,7 @@ from tamperscope import detectors, report, study, verdict
 from tamperscope.calibrate import calibrated
 from tamperscope.decode import decode
 from tamperscope.detectors import Detector
-from tamperscope.errors import InputError, UnreadableError
+from tamperscope.errors import InputError, UnreadableError, UsageError
 from tamperscope.records import (
     Evidence,
     Failure,
@@ -52,6 +52,10 @@ def scan(
     dicom_out: str | PathLike[str] | None = None,
     dicom_kinds: Sequence[str] = objects.DEFAULT_KINDS,
     when: datetime | None = None,
+    pdf: bool = False,
+    sign_key: str | PathLike[str] | None = None,
+    sign_password: str | None = None,
+    sign_certificate: str | PathLike[str] | None = None,
     decoded: Callable[[Volume], None] | None = None,
     judged: Callable[[Volume, SeriesResult], None] | None = None,
 ) -> Report:
@@ -60,6 +64,7 @@ def scan(
     Args:
         source: A file, folder, zip or DICOMDIR, bytes, or several of them.
         out: A folder for ``report.json``, ``.csv``, ``.html`` and a PNG a series; nothing is written if None.
+            What an earlier scan left there stays.
         write_heatmaps: Write ``NAME.nii.gz`` a series into ``out`` too.
         keep_heatmaps: Keep heat maps in the records; False bounds memory when many series are scanned.
         modality: What NIfTI files and pictures are, which do not say so themselves, for example "CT".
@@ -71,7 +76,11 @@ def scan(
         tick: Told of progress, if given.
         dicom_out: A folder for the answer as DICOM objects, ``NAME.KIND.dcm`` a series; none are written if None.
         dicom_kinds: Which of `report.dicom.KINDS` to write there.
-        when: What those objects say of their making; now if None.
+        when: What those objects say of their making; now if None. Page and PDF bear this date, and none if None.
+        pdf: Write ``report.pdf`` into ``out`` too.
+        sign_key: A private key (PEM) to sign all that was written below ``out`` with: ``report.sha256`` and ``.sig``.
+        sign_password: What that key is encrypted with.
+        sign_certificate: Its certificate chain (PEM): each PNG gets Content Credentials (C2PA) with it.
         decoded: Shown the pixels of each series before it is judged, if given; must not change them.
         judged: Shown them again with what was found, heat map included.
 
@@ -80,8 +89,10 @@ def scan(
         could not be made says so in its findings.
 
     Raises:
-        UsageError: ``out`` or ``dicom_out`` cannot be written, or there is no such kind.
-        MissingExtraError: ``dicom_out`` is given, and highdicom is not installed.
+        UsageError: ``out`` or ``dicom_out`` cannot be written, there is no such kind, ``pdf`` or ``sign_key`` is given
+            without ``out``, ``sign_certificate`` without ``sign_key``, or key or certificate cannot be used.
+        MissingExtraError: ``dicom_out`` is given, and highdicom is not installed; ``pdf``, ``sign_key`` or
+            ``sign_certificate`` is, and reportlab, cryptography or c2pa-python is not.
         WeightsError: a model is missing or not the one that its Card promises.
     """
     scanner = _Scanner(
@@ -97,6 +108,7 @@ def scan(
         None if dicom_out is None else _Delivery(Path(dicom_out), tuple(dicom_kinds), when or datetime.now()),
         decoded,
         judged,
+        _papers(out, pdf, when, sign_key, sign_password, sign_certificate),
     )
     return scanner.scan(source)
 
@@ -108,6 +120,43 @@ class _Delivery:
     folder: Path
     kinds: tuple[str, ...]
     when: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Papers:
+    """How the report is printed and who signs it."""
+
+    pdf: bool
+    made: datetime | None
+    signer: report.signature.Signer | None
+    credentials: report.credentials.Credentials | None
+
+
+def _papers(
+    out: str | PathLike[str] | None,
+    pdf: bool,
+    made: datetime | None,
+    key: str | PathLike[str] | None,
+    password: str | None,
+    certificate: str | PathLike[str] | None,
+) -> _Papers:
+    """Find what is missing to print and sign before the long scan.
+
+    Raises:
+        UsageError: there is no folder to write to, or the key cannot be used.
+        MissingExtraError: a library is not installed.
+    """
+    if out is None and (pdf or key is not None):
+        raise UsageError("PDF and signature are files, and there is no folder for them", hint="say with out where to")
+    if certificate is not None and key is None:
+        raise UsageError("a certificate signs nothing without its key", hint="give the key too")
+    if pdf:
+        report.pdf.installed()
+    if key is None:
+        return _Papers(pdf, made, None, None)
+    signer = report.signature.private_key(Path(key), password)
+    chain = None if certificate is None else report.credentials.load(Path(certificate), signer)
+    return _Papers(pdf, made, signer, chain)
 
 
 @dataclass(slots=True)
@@ -126,9 +175,11 @@ class _Scanner:
     delivery: _Delivery | None
     decoded: Callable[[Volume], None] | None
     judged: Callable[[Volume, SeriesResult], None] | None
+    papers: _Papers
     failed: list[Failure] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     heatmaps: list[str] = field(default_factory=list)
+    objects: list[Path] = field(default_factory=list)
 
     def scan(self, source: Source | Iterable[Source]) -> Report:
         if self.out is not None:
@@ -149,8 +200,30 @@ class _Scanner:
         models = tuple(ModelInfo(card.name, card.sha256) for card in self.cards)
         answer = Report(tuple(studies), tuple(self.failed), reading.skipped, models, tamperscope.__version__)
         if self.out is not None:
-            report.write(answer, self.out, pictures=self.pictures, heatmaps=self.heatmaps)
+            self._write(answer, self.out)
         return answer
+
+    def _write(self, answer: Report, out: Path) -> None:
+        """Write what is about all series, and sign what was written below ``out``."""
+        signer = self.papers.signer
+        paths = report.write(
+            answer,
+            out,
+            pictures=self.pictures,
+            heatmaps=self.heatmaps,
+            cards=self.cards,
+            as_pdf=self.papers.pdf,
+            made=self.papers.made,
+            signer=signer,
+        )
+        if signer is None:
+            return
+        paths += [out / f"{name}.png" for name in self.pictures]
+        paths += [out / f"{name}{report.nifti.SUFFIX}" for name in self.heatmaps]
+        root = out.resolve()
+        below = (path.resolve() for path in self.objects)
+        paths += [out / path.relative_to(root) for path in below if path.is_relative_to(root)]
+        report.signature.write(out, paths, signer)
 
     def _tick(self, done: int, total: int) -> None:
         if self.tick is not None:
@@ -163,11 +236,13 @@ class _Scanner:
             if self.decoded is not None:
                 self.decoded(volume)
             asked = [tool for tool in tools if tool[0].input.takes(volume.modality)] or tools
-            result = self._judge(volume, asked, name)
+            result = replace(self._judge(volume, asked, name), file_digests=_file_digests(series, volume))
             if self.delivery is not None:
                 result = self._delivered(self.delivery, series, volume, result, [card for card, _ in asked])
             if self.out is not None:
-                self.pictures[name] = report.write_series(volume, result, self.out, heatmap=self.write_heatmaps)
+                self.pictures[name] = report.write_series(
+                    volume, result, self.out, heatmap=self.write_heatmaps, credentials=self.papers.credentials
+                )
                 self.heatmaps += [name] if self.write_heatmaps and result.heatmap is not None else []
             if self.judged is not None:
                 self.judged(volume, result)
@@ -215,7 +290,7 @@ class _Scanner:
             made = objects.render(series, volume, result, models, delivery.kinds, self.limits, when=delivery.when)
         except InputError as error:
             return replace(result, findings=(*result.findings, f"{objects.LEFT_OUT}: all ({error.message})"))
-        objects.write(made, delivery.folder, result.name)
+        self.objects += objects.write(made, delivery.folder, result.name)
         return replace(result, findings=(*result.findings, *made.findings))
 
     def _judge(self, volume: Volume, asked: list[tuple[Card, Detector]], name: str) -> SeriesResult:
@@ -256,6 +331,12 @@ def _slices(volume: Volume, evidence: Evidence) -> tuple[SliceScore, ...]:
         return ()
     rows = zip(volume.sources, volume.sop_instance_uids, evidence.slice_scores, strict=True)
     return tuple(SliceScore(index, file, uid, score) for index, (file, uid, score) in enumerate(rows))
+
+
+def _file_digests(series: Series, volume: Volume) -> tuple[str, ...]:
+    """SHA-256 of each file that the volume was read from, in the order of `SeriesResult.files`."""
+    digests = {instance.source: instance.sha256 for instance in series.instances}
+    return tuple(digests[source] for source in dict.fromkeys(volume.sources))
 
 
 def _source_of(series: Series) -> str:

@@ -299,6 +299,8 @@ class SeriesResult:
     heatmap: FloatArray | None = field(default=None, repr=False)
     """float32 (D, H, W), calibrated, on the native grid; None where no model accepts the series."""
     digest: str = ""
+    file_digests: tuple[str, ...] = ()
+    """SHA-256 of the bytes of each of ``files``, hexadecimal; empty where they are not known."""
     findings: tuple[str, ...] = ()
     name: str = ""
     """Stem of the files written for this series, unique in the report, made of safe characters."""

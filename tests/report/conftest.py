@@ -47,6 +47,7 @@ def series(**changes) -> SeriesResult:
         "provenance": Provenance("absent"),
         "reasons": (),
         "digest": "ab" * 32,
+        "file_digests": ("01" * 32, "02" * 32, "03" * 32),
         "findings": (),
         "name": "ct-11",
     }
@@ -91,6 +92,7 @@ def inconclusive(**changes) -> SeriesResult:
         "evidence": (),
         "reasons": ("no model accepts modality OT.",),
         "digest": "",
+        "file_digests": (),
         "name": "scan",
     }
     return series(**{**facts, **changes})
@@ -101,6 +103,7 @@ def hostile() -> SeriesResult:
         series_uid=HOSTILE,
         modality=HOSTILE,
         files=(HOSTILE,),
+        file_digests=("04" * 32,),
         slices=(SliceScore(0, HOSTILE, HOSTILE, 0.9), SliceScore(1, "", None, float("nan"))),
         evidence=(Evidence(HOSTILE, float("inf"), float("nan"), reasons=(HOSTILE,)),),
         provenance=Provenance("contradictory", (Finding("header", "warning", HOSTILE, HOSTILE, (HOSTILE,)),)),

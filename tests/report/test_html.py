@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
-from tamperscope.report import html
+from tamperscope import detectors
+from tamperscope.report import chapters, html
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -105,3 +109,58 @@ def test_text_has_the_contrast_of_wcag_aa(reports, scheme):
     for ink, back in pairs:
         dark, light = sorted([luminance(colours[ink]), luminance(colours[back])])
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, back)
+
+
+def test_headings_descend_one_by_one_and_tables_name_their_columns(report):
+    page = Page(html.render(report, {}, detectors.packaged_cards()))
+    levels = [int(name[1]) for name, _ in page.tags if name in {"h1", "h2", "h3", "h4", "h5", "h6"}]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert all(cell["scope"] == "col" for cell in page.all("th"))
+    names = {name for name, _ in page.tags}
+    assert {"header", "main", "nav", "footer"} <= names
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_the_answer_comes_first_and_all_that_it_rests_on_follows(reports):
+    text = Page(html.render(reports["full"], {}, detectors.packaged_cards())).text
+    places = [
+        text.index(phrase)
+        for phrase in (
+            "Signs of tampering were found in 1 of the 3 series examined.",
+            "1 in 100 authentic series is called suspicious by mistake, a false alarm; 25% of the simulated forgeries",
+            "It does not follow who changed an image",
+            "SUSPICIOUS: 2 altered places found",
+            "A model, as a rule a neural network",
+            "What the files say of their own origin, and whether it fits",
+            "SHA-256, hexadecimal",
+            "sha256sum report.json",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_the_card_of_a_model_that_took_part_stands_in_it(reports):
+    full = reports["full"]
+    (card,) = [card for card in detectors.packaged_cards() if card.name == "ct-fast"]
+    first = full.studies[0].series[0]
+    judged = replace(first, evidence=(replace(first.evidence[0], detector="ct-fast"),))
+    report = replace(full, studies=(replace(full.studies[0], series=(judged,)),))
+    text = Page(html.render(report, {}, detectors.packaged_cards())).text
+    assert card.intended_use in text
+    assert card.sha256 in text
+    assert "1 in 1000 (0.1%)" in text
+    assert "TCGA-17-Z013" not in text
+    assert "knee radiographs" not in text
+
+
+def test_a_signed_and_dated_report_says_so(reports):
+    full = reports["full"]
+    said = chapters.imprint(full, made=datetime(2026, 3, 4, 5, 6), fingerprint="ef" * 32, openssl="openssl dgst")
+    text = Page(html.render(full, {}, (), said)).text
+    assert "Made on 2026-03-04 05:06." in text
+    assert "ef" * 32 in text
+    assert "openssl dgst" in text
+    assert "Not signed" not in text
+    assert "Not signed" in Page(html.render(full, {})).text

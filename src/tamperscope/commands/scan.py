@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,21 @@ def scan(
             "heatmap, presentation."
         ),
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf too: for people who were not there.")] = False,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sign all files in --out with this private key (PEM); its password, if any, is in "
+            "TAMPERSCOPE_SIGN_PASSWORD."
+        ),
+    ] = None,
+    sign_certificate: Annotated[
+        Path | None,
+        typer.Option(help="Certificate chain (PEM) of that key: puts Content Credentials (C2PA) into each PNG."),
+    ] = None,
+    when: Annotated[
+        datetime | None, typer.Option(help="The date of report.html, report.pdf and the DICOM objects.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Scan studies for tampering.
@@ -60,12 +76,14 @@ def scan(
     from tamperscope import detectors
     from tamperscope.report import json as json_report
     from tamperscope.report.dicom import DEFAULT_KINDS
+    from tamperscope.report.signature import PASSWORD
     from tamperscope.study import DEFAULT_LIMITS
     from tamperscope.verdict import Policy
 
-    if json and heatmap and out is None:
-        typer.echo("tamperscope: --heatmap writes files (say with --out where to)", err=True)
-        raise typer.Exit(USAGE_ERROR)
+    for option, given in (("--heatmap", heatmap), ("--pdf", pdf), ("--sign-key", sign_key is not None)):
+        if json and given and out is None:
+            typer.echo(f"tamperscope: {option} writes files (say with --out where to)", err=True)
+            raise typer.Exit(USAGE_ERROR)
     if dicom_kind and dicom_out is None:
         typer.echo(
             "tamperscope: --dicom-kind chooses what --dicom-out writes (say with --dicom-out where to)", err=True
@@ -87,6 +105,11 @@ def scan(
             tick=tick,
             dicom_out=dicom_out,
             dicom_kinds=dicom_kind or DEFAULT_KINDS,
+            when=when,
+            pdf=pdf,
+            sign_key=sign_key,
+            sign_password=os.environ.get(PASSWORD),
+            sign_certificate=sign_certificate,
         )
     try:
         _complain(report)
@@ -94,7 +117,7 @@ def scan(
             written = [series.name for series in report.series if heatmap and series.probability is not None]
             typer.echo(json_report.render(report, heatmaps=written).encode(), nl=False)  # RFC 8259: UTF-8
         elif not quiet:
-            _summarise(report, folder, dicom_out)
+            _summarise(report, folder, dicom_out, signed=sign_key is not None)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader left, `| head` say. Its exit code would be 1, which here means "suspicious".
@@ -114,7 +137,7 @@ def _complain(report: Report) -> None:
         typer.echo("tamperscope: nothing could be read (give DICOM, NIfTI, PNG, JPEG or TIFF images)", err=True)
 
 
-def _summarise(report: Report, folder: Path | None, dicom_out: Path | None) -> None:
+def _summarise(report: Report, folder: Path | None, dicom_out: Path | None, *, signed: bool) -> None:
     from tamperscope.report import words
     from tamperscope.report.dicom import LEFT_OUT
 
@@ -130,6 +153,8 @@ def _summarise(report: Report, folder: Path | None, dicom_out: Path | None) -> N
         typer.echo(words.visible(f"DICOM objects: {dicom_out}"))
     if folder is not None:
         typer.echo(words.visible(f"Report: {folder / 'report.html'}"))
+    if folder is not None and signed:
+        typer.echo(words.visible(f"Signed: verify it with tamperscope verify {folder} --key public.pem"))
 
 
 def _line(series: SeriesResult) -> str:

@@ -1,48 +1,117 @@
-"""``tamperscope verify``: are these the pixels that the node saw first?"""
+"""``tamperscope verify``: is a report as it was signed; are these the pixels that the node saw first?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamperscope.commands.terminal import USAGE_ERROR, told
+from tamperscope.commands.terminal import USAGE_ERROR, told, visible
+
+if TYPE_CHECKING:
+    from tamperscope.report.signature import Checked
 
 CHANGED, UNKNOWN = 1, 3
+NODE = Path("node.toml")
 
 
 def verify(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files, folders or zips of the study; may be left out.")
+        list[Path] | None,
+        typer.Argument(help="With --key the folder of a report; else files, folders or zips of a study, or nothing."),
     ] = None,
-    config: Annotated[Path, typer.Option("--config", "-c", help="Settings of the node that keeps the ledger.")] = Path(
-        "node.toml"
-    ),
+    key: Annotated[
+        Path | None, typer.Option("--key", "-k", help="The signer's public key (PEM): verify a signed report.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Settings of the node that keeps the ledger; node.toml if left out."),
+    ] = None,
 ) -> None:
-    """Set pictures against the node's ledger, and follow the ledger's own chain.
+    """Verify a signed report, or set pictures against the node's ledger.
 
-    Exit codes: 0 all is as it was first seen; 1 something has changed; 2 the ledger is damaged or cannot be read; 3
-    nothing has changed, but some pictures are not in the ledger.
+    With --key: exit codes 0 every file is as it was signed; 1 a file was changed, is missing or was added, or the list
+    of them is not what this key signed; 2 usage error.
+
+    Without: follows the ledger's own chain too. Exit codes 0 all is as it was first seen; 1 something has changed; 2
+    the ledger is damaged or cannot be read; 3 nothing has changed, but some pictures are not in the ledger.
     """
     with told():
-        from tamperscope import study
-        from tamperscope.decode import decode
-        from tamperscope.jobs import audit, database
-        from tamperscope.jobs.ledger import Ledger
-        from tamperscope.node.config import read
+        if key is not None:
+            _report(paths or [], key, config)
+        else:
+            _see_that_it_is_no_report(paths or [], config or NODE)
+            _ledger(paths or [], config or NODE)
 
-        settings = read(config)
-        engine = database.connect(settings.database)
-        database.ready(engine)
-        ledger = Ledger(engine)
-        rows = ledger.check()
-        ledger.reaches(audit.last(settings.folder, "ledger"))
-        typer.echo(f"The ledger holds {rows} slices; its chain is whole and ends in {ledger.head()}")
-        if not paths:
-            return
-        reading = study.read(list(paths))
-        found = ledger.compare(decode(series) for one in reading.studies for series in one.series)
+
+def _report(paths: list[Path], key: Path, config: Path | None) -> None:
+    from tamperscope.errors import UsageError
+    from tamperscope.report import signature
+
+    if len(paths) != 1 or config is not None:
+        raise UsageError("--key verifies the folder of one report", hint="tamperscope verify DIR --key public.pem")
+    (folder,) = paths
+    public = signature.public_key(key)
+    found = signature.check(folder, public, apart=[key])
+    for word, names in (
+        ("CHANGED", found.changed),
+        ("MISSING", found.missing),
+        ("NOT SIGNED", found.added),
+    ):
+        for name in names:
+            typer.echo(f"{word:<13} {visible(name)}")
+    typer.echo(_outcome(found))
+    typer.echo(f"Key (SHA-256): {signature.fingerprint(public)}")
+    if not found.sound:
+        raise typer.Exit(CHANGED)
+
+
+def _outcome(found: Checked) -> str:
+    """What was found of a report, as a sentence."""
+    from tamperscope.report.signature import MANIFEST, SIGNATURE
+
+    if found.missing == (SIGNATURE,) and not found.genuine:
+        return f"The signature is missing, so {MANIFEST} proves nothing"
+    if not found.genuine:
+        return f"{MANIFEST} is not what this key signed: another key signed it, or it or {SIGNATURE} was changed"
+    if found.sound:
+        return f"All {len(found.same)} files are as they were signed, and none was added"
+    changes = f"{len(found.changed)} changed, {len(found.missing)} missing, {len(found.added)} not signed"
+    return f"{len(found.same)} files are as they were signed; {changes}"
+
+
+def _see_that_it_is_no_report(paths: list[Path], config: Path) -> None:
+    """A signed report without --key, where there is no node, is a call that lacks its key.
+
+    Raises:
+        UsageError: it is that.
+    """
+    from tamperscope.errors import UsageError
+    from tamperscope.report.signature import MANIFEST
+
+    if paths and not config.exists() and all((path / MANIFEST).is_file() for path in paths):
+        raise UsageError(f"{paths[0]} is a signed report", hint="say with --key whose signature it should bear")
+
+
+def _ledger(paths: list[Path], config: Path) -> None:
+    from tamperscope import study
+    from tamperscope.decode import decode
+    from tamperscope.jobs import audit, database
+    from tamperscope.jobs.ledger import Ledger
+    from tamperscope.node.config import read
+
+    settings = read(config)
+    engine = database.connect(settings.database)
+    database.ready(engine)
+    ledger = Ledger(engine)
+    rows = ledger.check()
+    ledger.reaches(audit.last(settings.folder, "ledger"))
+    typer.echo(f"The ledger holds {rows} slices; its chain is whole and ends in {ledger.head()}")
+    if not paths:
+        return
+    reading = study.read(list(paths))
+    found = ledger.compare(decode(series) for one in reading.studies for series in one.series)
     for failure in reading.failed:
         typer.echo(f"failed        {failure.error}", err=True)
     for changed in found.changed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -12,27 +12,41 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from tamperscope.records import Report, SeriesResult
+from tamperscope.weights import Card
 
-from . import words
+from . import chapters, words
+from .chapters import LABELS, Imprint
 
-LABELS = {"suspicious": "Suspicious", "no_evidence": "No evidence", "inconclusive": "Inconclusive"}
 SUSPICIOUS_SLICES = 50
 """Most slices that are listed for a series; the JSON report holds all."""
 
 
-def render(report: Report, pictures: Mapping[str, bytes]) -> str:
+def render(
+    report: Report, pictures: Mapping[str, bytes], cards: Sequence[Card] = (), imprint: Imprint | None = None
+) -> str:
     """The report as a page.
 
     Args:
         report: The answer of one scan.
         pictures: PNG bytes keyed by ``SeriesResult.name``; a series without one has no picture.
+        cards: Those of the models that took part; a model without one is named and no more.
+        imprint: What it says of itself; that of ``report`` without date and signature if None.
 
     Returns:
         HTML text; all that comes from the input is escaped.
     """
     images = {name: base64.b64encode(data).decode("ascii") for name, data in pictures.items()}
     counts = {label: sum(s.verdict == label for s in report.series) for label in LABELS}
-    text = _template().render(report=report, images=images, counts=counts, labels=LABELS, words=words)
+    text = _template().render(
+        report=report,
+        images=images,
+        counts=counts,
+        labels=LABELS,
+        words=words,
+        chapters=chapters,
+        cards=cards,
+        imprint=imprint or chapters.imprint(report),
+    )
     return f"{text}\n"
 
 

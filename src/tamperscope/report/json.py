@@ -84,6 +84,7 @@ def _series(result: SeriesResult, heatmaps: Collection[str]) -> JSON:
         "heatmap": f"{result.name}{SUFFIX}" if result.name in heatmaps else None,
         "reasons": list(result.reasons),
         "digest": result.digest,
+        "file_digests": list(result.file_digests),
         "findings": list(result.findings),
     }
 
@@ -199,6 +200,7 @@ def _parse_series(tree: dict[str, Any]) -> SeriesResult:
         provenance=Provenance(provenance["state"], tuple(_parse_finding(f) for f in provenance["findings"])),
         reasons=tuple(tree["reasons"]),
         digest=tree["digest"],
+        file_digests=tuple(tree["file_digests"]),
         findings=tuple(tree["findings"]),
         name=tree["name"],
     )

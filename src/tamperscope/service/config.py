@@ -74,6 +74,8 @@ class Signing:
 
     key: Path
     """PEM; the password of an encrypted one is in TAMPERSCOPE_SIGN_PASSWORD."""
+    certificate: Path | None = None
+    """Its chain, PEM: pictures get Content Credentials (C2PA) with it."""
 
 
 @dataclass(frozen=True, slots=True)

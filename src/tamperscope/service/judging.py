@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tamperscope.jobs.queue import Job
 from tamperscope.jobs.tables import SCANS
 from tamperscope.jobs.worker import Done
 from tamperscope.records import JSON, Report
+from tamperscope.report import signature
 from tamperscope.service.config import Config
 from tamperscope.service.studies import IMAGES, RESULTS, VIEWS, Studies, suspicion
 from tamperscope.service.uploads import MissingError
@@ -74,7 +76,7 @@ class Judge:
         shutil.rmtree(work, ignore_errors=True)
         for name in (RESULTS, VIEWS):
             (work / name).mkdir(parents=True)
-        views = Views(work / VIEWS)
+        views, signing = Views(work / VIEWS), self.config.signing
         with chdir(place / IMAGES):
             answer = tamperscope.scan(
                 sorted(path.name for path in Path().iterdir()),  # relative: reports tell nothing of this machine
@@ -83,6 +85,10 @@ class Judge:
                 keep_heatmaps=False,
                 dicom_out=work / RESULTS,
                 when=datetime.fromtimestamp(when),  # each try writes the same bytes
+                pdf=True,
+                sign_key=signing.key if signing else None,
+                sign_password=os.environ.get(signature.PASSWORD),
+                sign_certificate=signing.certificate if signing else None,
                 judged=views.see,
                 tick=self._teller(study, version, slices),
                 **self.config.model.settings(),

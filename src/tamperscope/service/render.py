@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 import tamperscope
 from tamperscope.report import picture, words
-from tamperscope.report.html import LABELS
+from tamperscope.report.chapters import LABELS
 
 STATES = {
     "gathering": "Gathering",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ from tamperscope.service.service import Service
 
 LOCK = "service.lock"
 READY_S = 0.1
+ORPHANS_S = 10.0
+"""So long the processes of a run that was killed may take to see that their parent is gone."""
 
 
 @dataclass
@@ -84,8 +88,17 @@ def free(server: Server) -> None:
     family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((server.address, server.port))
-        except OSError as error:
-            where = f"{server.address}:{server.port}"
-            raise UsageError(f"cannot listen at {where}: {error.strerror}", hint="choose another --port") from error
+        end = time.monotonic() + ORPHANS_S
+        while (error := _taken(probe, server)) is not None:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                where = f"{server.address}:{server.port}"
+                raise UsageError(f"cannot listen at {where}: {error.strerror}", hint="choose another --port")
+            time.sleep(READY_S)
+
+
+def _taken(probe: socket.socket, server: Server) -> OSError | None:
+    try:
+        probe.bind((server.address, server.port))
+    except OSError as error:
+        return error
+    return None

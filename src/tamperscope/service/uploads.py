@@ -275,7 +275,7 @@ class Uploads:
     def sweep(self, abandoned_s: float) -> int:
         """Cancel what has not gone on for so long, and remove folders that nothing knows of; how many."""
         with self.engine.connect() as connection:
-            known = dict(connection.execute(select(UPLOADS.c.id, UPLOADS.c.state)).tuples().all())
+            known = set(connection.execute(select(UPLOADS.c.id)).scalars())
             old = select(UPLOADS.c.id).where(UPLOADS.c.state == "open", UPLOADS.c.changed < self.now() - abandoned_s)
             stale = list(connection.execute(old).scalars())
         for upload in stale:

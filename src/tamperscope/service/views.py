@@ -130,6 +130,9 @@ def save(path: Path, voxels: NDArray[np.generic], spacing_mm: tuple[float, float
     image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
     image.header.set_slope_inter(slope, 0.0)  # type: ignore[no-untyped-call]
     image.header["vox_offset"] = 352  # header and an empty list of extensions, in the same file as the voxels
-    with gzip.GzipFile(filename="", fileobj=path.open("wb"), mode="wb", compresslevel=LEVEL, mtime=0) as packed:
+    with (
+        path.open("wb") as stream,
+        gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=LEVEL, mtime=0) as packed,
+    ):
         packed.write(image.header.binaryblock + b"\0\0\0\0")
         packed.write(np.ascontiguousarray(voxels).data)

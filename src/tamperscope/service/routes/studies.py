@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from tamperscope.report import words
+from tamperscope.records import Label
+from tamperscope.report import pdf, words
 from tamperscope.service.routes.common import PROBLEMS, Administrator, Id, Submitter, TheService, Viewer, owned
 from tamperscope.service.schemas import ResultOut, ReviewIn, ReviewOut, StudiesOut, StudyOut
 from tamperscope.service.service import Service
@@ -34,7 +35,7 @@ REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src
 """For the report, which has its style and its pictures in itself."""
 SHOWN_POLICY = {"cache-control": "private, max-age=3600"}
 """Of what the viewer fetches, whose address has the version of the result in it."""
-MOST_EXPORTED = 10_000
+MOST_EXPORTED, MOST_PRINTED = 10_000, 1000
 FILE: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
@@ -81,6 +82,14 @@ def as_csv(chosen: Wanted, service: TheService, identity: Viewer) -> Response:
         table.writerow([_cell(name, getattr(row, name)) for name in names])
     service.audit.write("exported", what="list", user=identity.name)
     return _download(stream.getvalue().encode(), "studies.csv")
+
+
+@router.get("/studies.pdf", response_class=Response, responses=_holds("application/pdf"))
+def as_pdf(chosen: Wanted, service: TheService, identity: Viewer) -> Response:
+    """The list to print, with small pictures; the first thousand that fit whatever ``limit`` says."""
+    rows = [_printed(service, row) for row in _all(service, chosen) if row.state == "done"][:MOST_PRINTED]
+    service.audit.write("exported", what="list", user=identity.name)
+    return _download(pdf.batch(rows, made=datetime.now(UTC)), "studies.pdf")
 
 
 @router.get("/reviews.csv", response_class=Response, responses=_holds("text/csv"))
@@ -210,6 +219,14 @@ def review(study: Id, told: ReviewIn, service: TheService, identity: Submitter) 
 
 def _all(service: Service, chosen: Filter) -> Iterator[StudyRow]:
     yield from service.studies.find(replace(chosen, limit=MOST_EXPORTED, offset=0)).rows
+
+
+def _printed(service: Service, row: StudyRow) -> pdf.Row:
+    thumbnail = service.studies.place(row.id) / VIEWS / "thumbnail.png"
+    picture = thumbnail.read_bytes() if thumbnail.is_file() else None
+    ended = None if row.ended is None else datetime.fromtimestamp(row.ended, UTC)
+    verdict = cast("Label", row.verdict or "inconclusive")
+    return pdf.Row(row.name, " ".join(row.modalities), verdict, row.probability, ended, picture)
 
 
 def _cell(name: str, value: Any) -> str:
