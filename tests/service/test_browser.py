@@ -104,11 +104,17 @@ def browser() -> Iterator[object]:
 
 
 @pytest.fixture
-def page(browser, service) -> Iterator[object]:
+def wrong() -> list[str]:
+    """What went wrong on the page, as the browser's console tells it."""
+    return []
+
+
+@pytest.fixture
+def page(browser, service, wrong) -> Iterator[object]:
     """A page of its own, inside, on which nothing may go wrong: no script fails, and the policy forbids nothing."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.set_default_timeout(PATIENCE_MS)
-    opened, wrong = context.new_page(), []
+    opened = context.new_page()
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     opened.goto(f"{service.address}/enter?key={service.key}")
@@ -176,7 +182,7 @@ def test_the_whole_walk(page, service, scans):
     run = page.locator("#scores a").first
     run.focus()
     page.keyboard.press("Enter")
-    expect(said).to_have_text("5 of 10")
+    expect(said).to_have_text("6 of 10")  # the highest score; the place's centre is in slice 5
 
     before = shot(page, "#left")
     page.get_by_role("button", name="Bone").click()
@@ -226,7 +232,7 @@ def test_the_whole_walk(page, service, scans):
 
     page.goto(f"{service.address}/compare?before={study.rsplit('/', 1)[1].split('?')[0].split('#')[0]}")
     accessible(page)
-    page.get_by_label("After", exact=True).select_option(index=2)
+    page.locator("select[name=after]").select_option(index=2)
     page.locator("#comparison button").click()
     page.wait_for_selector("#viewer[data-ready]")
     expect(page.locator("#pair-title")).to_contain_text("voxels differ")
@@ -263,7 +269,7 @@ def test_it_is_usable_while_ten_studies_queue(page, service, scans):
         os.kill(service.judge(), signal.SIGCONT)
 
 
-def test_an_upload_that_was_interrupted_goes_on_where_it_stopped(page, scans):
+def test_an_upload_that_was_interrupted_goes_on_where_it_stopped(page, wrong, scans):
     expect = playwright.expect
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url) if request.method == "PATCH" else None)
@@ -276,6 +282,8 @@ def test_an_upload_that_was_interrupted_goes_on_where_it_stopped(page, scans):
         page.wait_for_event("request")
     page.unroute(broken)
     page.reload()
+    assert all("503" in one for one in wrong)
+    wrong.clear()
     sent.clear()
     page.locator("#folder").set_input_files(scans / "after")
     expect(page.locator("#uploads")).to_contain_text("1 study found.")
