@@ -13,12 +13,14 @@ import tamperscope
 from tamperscope import detectors, report, study, verdict
 from tamperscope.calibrate import calibrated
 from tamperscope.decode import decode
-from tamperscope.detectors import Detector
+from tamperscope.detectors import Detector, provenance
+from tamperscope.detectors.provenance import Trust
 from tamperscope.errors import InputError, UnreadableError
 from tamperscope.records import (
     Evidence,
     Failure,
     ModelInfo,
+    Provenance,
     Report,
     Series,
     SeriesResult,
@@ -33,6 +35,8 @@ from tamperscope.verdict import Policy
 from tamperscope.weights import Card
 
 Source = str | PathLike[str] | bytes
+Trusted = str | PathLike[str]
+"""A PEM file of certificates, or a folder of such files."""
 Tick = Callable[[str, int, int], None]
 """Called with what is being scanned, slices done and slices in all."""
 
@@ -53,6 +57,7 @@ def scan(
     dicom_kinds: Sequence[str] = objects.DEFAULT_KINDS,
     when: datetime | None = None,
     decoded: Callable[[Volume], None] | None = None,
+    trust: Trusted | Iterable[Trusted] | None = None,
 ) -> Report:
     """Read, judge and report everything below the given paths, or in the given bytes. Nothing of the input changes.
 
@@ -72,13 +77,15 @@ def scan(
         dicom_kinds: Which of `report.dicom.KINDS` to write there.
         when: What those objects say of their making; now if None.
         decoded: Shown the pixels of each series before it is judged, if given; must not change them.
+        trust: Certificates, as PEM files or folders, whose signatures vouch for a file; nobody's if None.
 
     Returns:
         The report. Input that cannot be used is listed in it and raises nothing; a series of which a DICOM object
         could not be made says so in its findings.
 
     Raises:
-        UsageError: ``out`` or ``dicom_out`` cannot be written, or there is no such kind.
+        UsageError: ``out`` or ``dicom_out`` cannot be written, there is no such kind, or ``trust`` holds no
+            certificate.
         MissingExtraError: ``dicom_out`` is given, and highdicom is not installed.
         WeightsError: a model is missing or not the one that its Card promises.
     """
@@ -94,6 +101,7 @@ def scan(
         keep_heatmaps,
         None if dicom_out is None else _Delivery(Path(dicom_out), tuple(dicom_kinds), when or datetime.now()),
         decoded,
+        provenance.trust.load(trust),
     )
     return scanner.scan(source)
 
@@ -122,6 +130,7 @@ class _Scanner:
     keep_heatmaps: bool
     delivery: _Delivery | None
     decoded: Callable[[Volume], None] | None
+    trusted: Trust
     failed: list[Failure] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     heatmaps: list[str] = field(default_factory=list)
@@ -159,7 +168,7 @@ class _Scanner:
             if self.decoded is not None:
                 self.decoded(volume)
             asked = [tool for tool in tools if tool[0].input.takes(volume.modality)] or tools
-            result = self._judge(volume, asked, name)
+            result = self._judge(volume, asked, name, provenance.examine(series, volume, self.limits, self.trusted))
             if self.delivery is not None:
                 result = self._delivered(self.delivery, series, volume, result, [card for card, _ in asked])
             if self.out is not None:
@@ -212,7 +221,7 @@ class _Scanner:
         objects.write(made, delivery.folder, result.name)
         return replace(result, findings=(*result.findings, *made.findings))
 
-    def _judge(self, volume: Volume, asked: list[tuple[Card, Detector]], name: str) -> SeriesResult:
+    def _judge(self, volume: Volume, asked: list[tuple[Card, Detector]], name: str, origin: Provenance) -> SeriesResult:
         """By the models ``asked``: those for such pictures, the first of which decides, or all, which say why not.
 
         Only the deciding detector keeps its heat map, which takes as much memory as the volume.
@@ -236,7 +245,7 @@ class _Scanner:
             slices=_slices(volume, first),
             regions=answer.regions,
             evidence=tuple(replace(one, heatmap=None) for one in evidence),
-            provenance=detectors.provenance(volume.header),
+            provenance=origin,
             reasons=answer.reasons,
             heatmap=first.heatmap,
             digest=volume.digest,
