@@ -39,7 +39,13 @@ def render(report: Report, pictures: Mapping[str, bytes]) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "indices": _indices, "text": words.visible, "above": _above}
+    environment.filters |= {
+        "number": _number,
+        "indices": _indices,
+        "text": words.visible,
+        "above": _above,
+        "grave": words.weighty,
+    }
     source = resources.files(__package__).joinpath("report.html.j2").read_text("utf-8")
     return environment.from_string(source)
 

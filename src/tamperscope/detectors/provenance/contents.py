@@ -1,8 +1,8 @@
 """Content Credentials (C2PA) in pictures: signed manifests of how a picture came about.
 
 Read by c2pa-python, told to fetch nothing: no manifest that lies elsewhere, no answer of the issuer of a certificate.
-As with signatures of DICOM, a manifest that does not match its picture is proof of a change, and one that matches vouches
-for nothing unless the caller trusts who signed it.
+As with signatures of DICOM, a manifest that does not match its picture is proof of a change, and one that matches
+vouches for nothing unless the caller trusts who signed it.
 """
 
 from __future__ import annotations

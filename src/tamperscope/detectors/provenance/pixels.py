@@ -20,6 +20,8 @@ FEWEST = 20
 """Pixels that a bin must have on average before an empty one means anything."""
 MIDDLE = (5.0, 95.0)
 """Percentiles between which bins are counted: the tails of any histogram have gaps."""
+STRETCH = 64
+"""Neighbouring bins that are judged together."""
 GAPS = 0.5
 """Share of bins in use below which the values were stretched: a factor of two or more."""
 AIR = -500.0
@@ -80,21 +82,25 @@ def _levels(planes: list[FloatArray], volume: Volume) -> Iterator[Seen]:
     if slope is None:
         return
     steps = np.rint((values - values.min()) / slope).astype(np.int64)
+    # What lies far outside is padding, or an artefact: it would make the histogram wide and empty.
     low, high = (int(v) for v in np.percentile(steps, MIDDLE))
-    width = high - low + 1
-    inside = steps[(steps >= low) & (steps <= high)]
-    if width < 32 or inside.size < FEWEST * width:
-        return
-    share = float(np.count_nonzero(np.bincount(inside - low, minlength=width)) / width)
-    if share >= GAPS:
+    share = _share(np.bincount(steps[(steps >= low) & (steps <= high)] - low))
+    if share is None or share >= GAPS:
         return
     total = len(np.unique(steps))
     deep = volume.bits_stored > 8
     text = (
-        f"Of the grey levels between the darkest and the brightest twentieth {share:.0%} are in use, {total} in all"
+        f"Of neighbouring grey levels {share:.0%} are in use, {total} in all"
         f"{f' of {volume.bits_stored} bits' if deep else ''}: the values were stretched from fewer."
     )
     yield (seen.warning if deep else seen.note)("grey-levels", text, COMB)
+
+
+def _share(counts: NDArray[np.int64]) -> float | None:
+    """The median share of bins in use over stretches of `STRETCH` bins that hold pixels enough; None without any."""
+    whole = counts[: len(counts) // STRETCH * STRETCH].reshape(-1, STRETCH)
+    full = whole[whole.sum(axis=1) >= FEWEST * STRETCH]
+    return float(np.median(np.count_nonzero(full, axis=1) / STRETCH)) if len(full) else None
 
 
 def _slope(values: NDArray[np.float64]) -> float | None:
