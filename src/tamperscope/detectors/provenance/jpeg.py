@@ -20,7 +20,7 @@ from tamperscope.limits import Limits
 from tamperscope.records import FloatArray, Volume
 
 TABLES, TWICE = "ITU-T T.81 K.1", "Popescu and Farid 2004; Lin et al. 2009"
-THUMBNAIL, GRID = "Kee and Farid 2010", "Fan and de Queiroz 2003"
+THUMBNAIL, ONCE = "Kee and Farid 2010", "Fan and de Queiroz 2003"
 DQT = 0xDB
 ANNEX_K = np.array(
     [
@@ -51,10 +51,12 @@ STEPS = 40
 """Coarsest first quantisation that is tried."""
 DIFFERENT = 48.0
 """Grey levels over a patch of a thumbnail: what scaling and another JPEG do stays well below."""
-EDGE = 1.12
-"""How much steeper than elsewhere the borders of blocks are in a picture that was JPEG."""
-SPREAD = 6.0
-"""The same in standard deviations of the other seven places of a border."""
+FINEST = 3
+"""Finest step that rounding to whole grey levels leaves to be seen."""
+MANY = 200
+"""Coefficients away from zero from which on their phases mean something."""
+CROWDED = 0.6
+"""Mean cosine of the phases: 0 for any smooth histogram, above 0.8 after a step of 3 (rounding of 0.29 grey levels)."""
 LOSSLESS_FORMATS = ("PNG", "TIFF")
 
 
@@ -237,22 +239,21 @@ def _preview(stream: bytes, source: str, limits: Limits) -> Image.Image | None:
         return preview.convert("L")
 
 
-# --- blocks in what is not JPEG ---
+# --- pictures stored without loss that were JPEG ---
 
 
 def of_volume(volume: Volume) -> Iterator[Seen]:
-    """The borders of JPEG's blocks in slices that are stored without loss."""
+    """The quantisation of an earlier JPEG in slices of 8 bits that are stored without loss."""
     header = volume.header
-    if volume.voxels.size == 0 or volume.format == "nifti" or not _is_lossless(volume):
+    if volume.voxels.size == 0 or volume.format == "nifti" or volume.bits_stored > 8 or not _is_lossless(volume):
         return
-    planes = [_grey(volume, k) for k in spread(len(volume.voxels))]
-    blocky = sum(has_blocks(plane) for plane in planes)
-    if 2 * blocky <= len(planes):
+    planes = [volume.slab(k, k + 1).luminance[0] for k in spread(len(volume.voxels))]
+    if 2 * sum(was_jpeg(plane) for plane in planes) <= len(planes):
         return
-    text = "The pixels are stored without loss and have the borders of 8 x 8 blocks: they were JPEG once."
+    text = "The pixels are stored without loss, and their blocks of 8 x 8 were quantised: they were JPEG once."
     told = header.get("lossy") is True
     make = seen.note if told or volume.format == "picture" else seen.warning
-    yield make("jpeg-blocks", text, GRID)
+    yield make("jpeg-once", text, ONCE)
 
 
 def _is_lossless(volume: Volume) -> bool:
@@ -261,29 +262,21 @@ def _is_lossless(volume: Volume) -> bool:
     return str(volume.header.get("transfer_syntax_uid")) != JPEGBaseline8Bit
 
 
-def _grey(volume: Volume, k: int) -> FloatArray:
-    plane = volume.voxels[k]
-    return plane if plane.ndim == 2 else np.asarray(plane.mean(axis=2), dtype=np.float32)
-
-
-def has_blocks(plane: FloatArray) -> bool:
-    """Whether values jump at every eighth row and at every eighth column more than between them."""
-    return all(_steeper(side) for side in (plane, plane.T))
-
-
-def _steeper(plane: FloatArray) -> bool:
-    if min(plane.shape) < 64:
+def was_jpeg(plane: FloatArray) -> bool:
+    """Whether the cosine coefficients of (H, W) values of 8 bits lie at the multiples of a step."""
+    rows, columns = (min(side, LARGEST) // 8 * 8 for side in plane.shape)
+    if min(rows, columns) < 64:
         return False
-    values = plane[:LARGEST, :LARGEST].astype(np.float64)
-    jumps = np.abs(np.diff(values, axis=1))
-    # A jump against those beside it: edges of the picture itself are as steep on both sides.
-    excess = jumps[:, 1:-1] - (jumps[:, :-2] + jumps[:, 2:]) / 2
-    # The strongest edges of the body would drown the blocks.
-    limit = np.percentile(jumps, 95)
-    column = np.clip(excess, -limit, limit).mean(axis=0)
-    level = float(np.clip(jumps, 0, limit).mean())
-    means = np.array([column[phase::8].mean() for phase in range(8)])
-    best = int(np.argmax(means))
-    others = np.delete(means, best)
-    rise = float(means[best] - others.mean())
-    return bool(level > 0 and rise > (EDGE - 1) * level and rise > SPREAD * float(others.std()))
+    coefficients = _coefficients(plane[:rows, :columns].astype(np.float64))
+    return sum(_is_comb(coefficients[:, u, v]) for u, v in FREQUENCIES) >= AGREE
+
+
+def _is_comb(values: NDArray[np.float64]) -> bool:
+    """Whether values crowd at multiples of a step from `FINEST` on: the mean cosine of their phase."""
+    for step in range(FINEST, STEPS + 1):
+        far = values[np.abs(values) > step / 2]
+        if far.size < MANY:
+            return False
+        if float(np.cos(2 * np.pi / step * far).mean()) > CROWDED:
+            return True
+    return False
