@@ -480,26 +480,6 @@ def _no_fragments(parsed: Parsed, reason: str) -> UnreadableError:
     return UnreadableError(f"{parsed.source}: compressed pixel data: {reason}", hint="fetch the file again")
 
 
-def trailing(parsed: Parsed) -> Dataset:
-    """The elements behind the pixel data, among them the Digital Signatures Sequence (FFFA,FFFA).
-
-    Raises:
-        UnreadableError: damaged.
-    """
-    pixels = parsed.pixels
-    if pixels is None:
-        return Dataset()
-    end = fragments(parsed, pixels)[1] if pixels.length == UNDEFINED else pixels.offset + pixels.length
-    implicit, little = parsed.dataset.original_encoding
-    try:
-        return read_dataset(BytesIO(parsed.data[end:]), bool(implicit), bool(little))
-    # See `parse`.
-    except Exception as error:
-        raise UnreadableError(
-            f"{parsed.source}: damaged behind its pixel data ({type(error).__name__})", hint="fetch the file again"
-        ) from error
-
-
 def _check_fragments(parsed: Parsed, pixels: PixelElement) -> None:
     """Compare the number of items with that of the frames; a frame takes one item or more."""
     if not parsed.transfer_syntax.is_encapsulated:

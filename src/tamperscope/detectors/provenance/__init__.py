@@ -91,7 +91,7 @@ def _of_files(series: Series, every: tuple[str, ...], limits: Limits, trusted: T
 
 def _of_file(one: Opened, limits: Limits, trusted: Trust, *, thorough: bool) -> Iterator[Seen]:
     checks: dict[str, Callable[[], Iterable[Seen]]] = {
-        "signature": lambda: signatures.check(one, limits, trusted),
+        "signature": lambda: signatures.check(one, trusted),
         "preamble": lambda: preamble.check(one),
         "header": lambda: header.check(one),
         "editors": lambda: editors.check(one),

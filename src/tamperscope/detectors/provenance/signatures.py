@@ -8,38 +8,39 @@ the caller trusts, and the signature covers the pixels and what they mean, is a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
+import numpy as np
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
-from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.uid import UID
-from pydicom.valuerep import DT
 
-from tamperscope.detectors.provenance import seen, trust
+from tamperscope.detectors.provenance import raw, seen, trust
 from tamperscope.detectors.provenance.mac import NATIVE, Writer
 from tamperscope.detectors.provenance.opened import Opened
+from tamperscope.detectors.provenance.raw import Elements
 from tamperscope.detectors.provenance.seen import Seen
 from tamperscope.detectors.provenance.trust import Trust
 from tamperscope.errors import UnsupportedError
 from tamperscope.formats import dicom
 from tamperscope.formats.dicom import Parsed
-from tamperscope.limits import Limits
 
 CHECK = "signature"
 MAC_CLAUSE, PROFILE_CLAUSE, COVER_CLAUSE = "PS3.3 C.12.1.1.3.1", "PS3.15 C.1", "PS3.15 C.2"
 SIGNATURES, PARAMETERS = 0xFFFAFFFA, 0x4FFE0001
+MAC_ID, SYNTAX, ALGORITHM, SIGNED = 0x04000005, 0x04000010, 0x04000015, 0x04000020
+DATE_TIME, CERTIFICATE, VALUE = 0x04000105, 0x04000115, 0x04000120
 MARKS = (b"\xfa\xff\xfa\xff", b"\xff\xfa\xff\xfa", b"\xfe\x4f\x01\x00", b"\x4f\xfe\x00\x01")
 """Their tags as bytes, little and big endian: the cheap look that most files end with."""
-NOT_SIGNED = frozenset({0x04000115, 0x04000120, 0x04000305, 0x04000310})
+NOT_SIGNED = frozenset({CERTIFICATE, VALUE, 0x04000305, 0x04000310})
 """Certificate, signature and timestamp: what of the signature's own item is not under it (PS3.3 C.12.1.1.3.1.1)."""
 DIGESTS = {
     "RIPEMD160": ("ripemd160", "3021300906052b2403020105000414"),
@@ -84,7 +85,6 @@ IMAGE = (
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate")
 SLACK = timedelta(days=1)
 """Clocks and time zones that a date does not state."""
-DEEPEST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +93,12 @@ class Level:
 
     name: str
     """Empty for the object itself."""
-    dataset: Dataset
-    rest: Dataset
-    """What lies behind the pixels: of the object itself alone."""
+    elements: Elements
 
-    @property
-    def parts(self) -> tuple[Dataset, Dataset]:
-        """Both halves."""
-        return self.dataset, self.rest
-
-    def items(self, tag: int) -> list[Dataset]:
+    def items(self, tag: int) -> tuple[Elements, ...]:
         """The items of a sequence at this level."""
-        found: list[Dataset] = []
-        for part in self.parts:
-            if tag in part:
-                value = part[tag].value
-                found += [item for item in value if isinstance(item, Dataset)] if _is_sequence(value) else []
-        return found
+        found = self.elements.get(tag)
+        return (found.items or ()) if found is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +125,17 @@ class Signature:
         return f" in {self.level}" if self.level else ""
 
 
-def check(opened: Opened, limits: Limits, trusted: Trust) -> Iterator[Seen]:
+def check(opened: Opened, trusted: Trust) -> Iterator[Seen]:
     """Verify every signature of one file, those in items of sequences too.
 
     Args:
         opened: the file.
-        limits: for a second parse, which happens only where there is a signature.
         trusted: whom the caller trusts.
     """
-    if opened.parsed is None or not mentioned(opened.parsed):
+    parsed = opened.parsed
+    if parsed is None or not mentioned(parsed):
         return
-    # Values must be as they were stored, and the other checks have converted some of them.
-    parsed = dicom.parse(opened.data, opened.source, limits, whole=True)
-    for level in _levels(parsed):
+    for level in _levels(raw.around(parsed)):
         found = [_verified(parsed, level, item) for item in level.items(SIGNATURES)]
         for signature in found:
             yield from _said(parsed, level, signature, trusted, opened.source)
@@ -178,104 +165,65 @@ def is_signed(parsed: Parsed) -> bool:
 
 def _around(parsed: Parsed) -> tuple[int, int]:
     """Where the pixel data begins and where it ends."""
-    pixels = parsed.pixels
-    if pixels is None:
-        return len(parsed.data), 0
-    encapsulated = pixels.length == dicom.UNDEFINED
-    return pixels.offset, dicom.fragments(parsed, pixels)[1] if encapsulated else pixels.offset + pixels.length
+    return len(parsed.data) if parsed.pixels is None else parsed.pixels.offset, raw.pixels_end(parsed)
 
 
-def _levels(parsed: Parsed) -> Iterator[Level]:
-    yield Level("", parsed.dataset, dicom.trailing(parsed))
-    yield from _inner(parsed.dataset, "", 0)
+def _levels(elements: Elements) -> Iterator[Level]:
+    yield Level("", elements)
+    for name, item in raw.inner({tag: one for tag, one in elements.items() if tag not in (SIGNATURES, PARAMETERS)}):
+        yield Level(re.sub("[0-9A-F]{8}", lambda found: _word(int(found[0], 16)), name), item)
 
 
-def _inner(dataset: Dataset, name: str, depth: int) -> Iterator[Level]:
-    """The items of all sequences, and theirs."""
-    for tag in sorted(dataset.keys()) if depth < DEEPEST else ():
-        if tag in (SIGNATURES, PARAMETERS) or not _holds_items(dataset, tag):
-            continue
-        word = keyword_for_tag(tag) or str(tag)
-        value = dataset[tag].value
-        for index, item in enumerate(value if _is_sequence(value) else (), start=1):
-            inner = f"{name}{'.' if name else ''}{word}[{index}]"
-            if isinstance(item, Dataset):
-                yield Level(inner, item, Dataset())
-                yield from _inner(item, inner, depth + 1)
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _holds_items(dataset: Dataset, tag: BaseTag) -> bool:
-    """Whether it is a sequence; nothing else is converted, since that would lose the stored bytes."""
-    vr = getattr(dataset.get_item(tag), "VR", None)
-    if vr:
-        return bool(vr == "SQ")
-    try:
-        return not tag.is_private and dictionary_VR(tag) == "SQ"
-    except KeyError:
-        return False
+def _word(tag: int) -> str:
+    return keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 # --- does it hold? ---
 
 
-def _verified(parsed: Parsed, level: Level, item: Dataset) -> Signature:
-    syntax, algorithm = "", ""
-    tags: tuple[int, ...] = ()
-    own = _own(parsed, item)
-    number = dicom.integer(item, "MACIDNumber")
-    certificate = _certificate(dicom.value(item, "CertificateOfSigner"))
-    when = _when(dicom.text(item, "DigitalSignatureDateTime"))
-    for one in level.items(PARAMETERS):
-        if number is not None and dicom.integer(one, "MACIDNumber") == number:
-            syntax = dicom.text(one, "MACCalculationTransferSyntaxUID") or ""
-            algorithm = (dicom.text(one, "MACAlgorithm") or "").upper()
-            tags = _tags(dicom.value(one, "DataElementsSigned"))
-            break
-    else:
+def _verified(parsed: Parsed, level: Level, item: Elements) -> Signature:
+    certificate, when = _certificate(_value(item, CERTIFICATE)), _when(_text(item, DATE_TIME))
+    number = _value(item, MAC_ID)
+    parameters = next((one for one in level.items(PARAMETERS) if number and _value(one, MAC_ID) == number), None)
+    if parameters is None:
         reason = "the MAC Parameters that it refers to are missing"
-        return Signature(level.name, "unchecked", reason, algorithm, tags, certificate, when)
+        return Signature(level.name, "unchecked", reason, "", (), certificate, when)
+    algorithm = _text(parameters, ALGORITHM).upper()
+    tags = _tags(_value(parameters, SIGNED), little=bool(parsed.dataset.original_encoding[1]))
     try:
         if certificate is None:
-            raise UnsupportedError("its certificate cannot be read", hint="")
-        value = dicom.value(item, "Signature")
-        holds = _holds(parsed, level, own, syntax, algorithm, tags, certificate, value)
+            raise UnsupportedError("its certificate cannot be read")
+        how = _How(_text(parameters, SYNTAX), algorithm, tags, certificate, _value(item, VALUE))
+        holds = _holds(parsed, level, item, how)
     except UnsupportedError as error:
         return Signature(level.name, "unchecked", error.message, algorithm, tags, certificate, when)
     return Signature(level.name, "intact" if holds else "broken", "", algorithm, tags, certificate, when)
 
 
-def _own(parsed: Parsed, item: Dataset) -> dict[str, bytes]:
-    """The signature's own item in both ways in which it may go into the stream: before its values are converted."""
-    tags = [tag for tag in sorted(item.keys()) if int(tag) not in NOT_SIGNED]
-    return {syntax: b"".join(Writer(parsed, syntax, False).elements(item, tags)) for syntax in NATIVE}
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How one signature was made, and what it is."""
+
+    syntax: str
+    algorithm: str
+    tags: tuple[int, ...]
+    certificate: x509.Certificate
+    value: bytes
 
 
-def _holds(
-    parsed: Parsed,
-    level: Level,
-    own: dict[str, bytes],
-    syntax: str,
-    algorithm: str,
-    tags: tuple[int, ...],
-    certificate: x509.Certificate,
-    value: Any,
-) -> bool:
-    if algorithm not in DIGESTS:
-        raise UnsupportedError(f"its MAC algorithm {algorithm[:16] or 'is not stated'} is unknown", hint="")
-    if not _is_calculable(syntax):
-        raise UnsupportedError(f"a MAC in transfer syntax {syntax[:64] or 'unknown'} cannot be calculated", hint="")
+def _holds(parsed: Parsed, level: Level, item: Elements, how: _How) -> bool:
+    if how.algorithm not in DIGESTS:
+        raise UnsupportedError(f"its MAC algorithm {how.algorithm[:16] or 'is not stated'} is unknown")
+    if not _is_calculable(how.syntax):
+        raise UnsupportedError(f"a MAC in transfer syntax {how.syntax[:64] or 'unknown'} cannot be calculated")
     # Implicit VR does not keep whether a value was US or SS: what was meant first, then what other toolkits take.
     meant = dicom.integer(parsed.dataset, "PixelRepresentation") == 1
     guesses = (meant, False) if parsed.dataset.original_encoding[0] and meant else (meant,)
+    own = [tag for tag in sorted(item) if tag not in NOT_SIGNED]
     for signed in guesses:
-        writer = Writer(parsed, syntax, signed)
-        pieces = chain(*(_covered(writer, level, tag) for tag in tags))
-        ending = own.get(syntax, own[NATIVE[0]])
-        if _matches(chain(pieces, (ending,)), algorithm, certificate, value):
+        writer = Writer(parsed, how.syntax, signed)
+        covered = chain.from_iterable(_covered(writer, level, tag) for tag in how.tags)
+        if _matches(chain(covered, writer.elements(item, own)), how):
             return True
     return False
 
@@ -289,36 +237,34 @@ def _covered(writer: Writer, level: Level, tag: int) -> Iterator[bytes]:
     pixels = writer.parsed.pixels
     if pixels is not None and tag == pixels.tag and not level.name:
         yield from writer.pixels()
-        return
-    for part in level.parts:
-        yield from writer.elements(part, (tag,))
+    else:
+        yield from writer.elements(level.elements, (tag,))
 
 
-def _matches(pieces: Iterator[bytes], algorithm: str, certificate: x509.Certificate, value: Any) -> bool:
+def _matches(pieces: Iterable[bytes], how: _How) -> bool:
     """Whether the signature is one of these bytes by the key of the certificate (PS3.15 C.1: RSA, PKCS #1)."""
-    name, prefix = DIGESTS[algorithm]
+    name, prefix = DIGESTS[how.algorithm]
     try:
         digest = hashlib.new(name, usedforsecurity=False)
     except ValueError as error:
-        raise UnsupportedError(f"the OpenSSL of this machine has no {algorithm}", hint="") from error
+        raise UnsupportedError(f"the OpenSSL of this machine has no {how.algorithm}") from error
     for piece in pieces:
         digest.update(piece)
     try:
-        key = certificate.public_key()
+        key = how.certificate.public_key()
         if isinstance(key, rsa.RSAPublicKey):
-            stored = bytes(value or b"")[: (key.key_size + 7) // 8]
+            stored = how.value[: (key.key_size + 7) // 8]
             # Encode and compare: nothing of the encoding is left to a parser (RFC 8017, 8.2.2).
             recovered = key.recover_data_from_signature(stored, padding.PKCS1v15(), None)
             return recovered == bytes.fromhex(prefix) + digest.digest()
-        if isinstance(key, ec.EllipticCurvePublicKey) and algorithm in CURVES:
-            stored = _der(bytes(value or b""))
-            key.verify(stored, digest.digest(), ec.ECDSA(utils.Prehashed(CURVES[algorithm]())))
+        if isinstance(key, ec.EllipticCurvePublicKey) and how.algorithm in CURVES:
+            key.verify(_der(how.value), digest.digest(), ec.ECDSA(utils.Prehashed(CURVES[how.algorithm]())))
             return True
     except InvalidSignature:
         return False
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UnsupportedError(f"its key cannot be used ({type(error).__name__})", hint="") from error
-    raise UnsupportedError(f"its key is neither RSA nor of an elliptic curve with {algorithm}", hint="")
+        raise UnsupportedError(f"its key cannot be used ({type(error).__name__})") from error
+    raise UnsupportedError(f"its key is neither RSA nor of an elliptic curve with {how.algorithm}")
 
 
 def _der(data: bytes) -> bytes:
@@ -331,28 +277,36 @@ def _der(data: bytes) -> bytes:
     return data[: 2 + count + int.from_bytes(data[2 : 2 + count], "big")]
 
 
-def _certificate(value: Any) -> x509.Certificate | None:
+def _certificate(value: bytes) -> x509.Certificate | None:
     try:
-        return x509.load_der_x509_certificate(_der(bytes(value or b"")))
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return x509.load_der_x509_certificate(_der(value))
+    except (ValueError, UnsupportedAlgorithm):
         return None
 
 
-def _when(text: str | None) -> datetime | None:
+def _value(elements: Elements, tag: int) -> bytes:
+    return elements[tag].value if tag in elements else b""
+
+
+def _text(elements: Elements, tag: int) -> str:
+    return _value(elements, tag).decode("latin-1").strip(" \0")
+
+
+def _when(text: str) -> datetime | None:
+    """A DT (PS3.5 6.2) in UTC, down to the second; without an offset it is taken for UTC."""
+    match = re.fullmatch(r"(\d{14})(?:\.\d{1,6})?([+-]\d{4})?", text)
+    if match is None:
+        return None
     try:
-        found = DT(text) if text else None
-    except ValueError:
+        return datetime.strptime(match[1] + (match[2] or "+0000"), "%Y%m%d%H%M%S%z").astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    if found is None:
-        return None
-    when = datetime(found.year, found.month, found.day, found.hour, found.minute, found.second, tzinfo=found.tzinfo)
-    return when.astimezone(UTC) if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
-def _tags(value: Any) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return tuple(int(tag) for tag in (value if _is_sequence(value) else (value,)))
+def _tags(value: bytes, *, little: bool) -> tuple[int, ...]:
+    """The values of an AT: group and element, two bytes each."""
+    words = np.frombuffer(value[: len(value) // 4 * 4], "<u2" if little else ">u2").astype(np.int64)
+    return tuple(int(group) << 16 | int(number) for group, number in words.reshape(-1, 2))
 
 
 # --- what is said of it ---
