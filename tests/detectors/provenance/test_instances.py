@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,8 @@ from builders import pixels, to_bytes
 from studies import image
 from tamperscope import phantom, read
 from tamperscope.attacks import headers
-from tamperscope.detectors.provenance import instances
+from tamperscope.decode import decode
+from tamperscope.detectors.provenance import examine, instances
 
 
 def series(of, count: int = 8, **odd):
@@ -40,10 +39,6 @@ def test_an_ordinary_series_is_silent(of):
     assert list(instances.check([])) == []
 
 
-def day(days: float) -> str:
-    return f"{datetime.now(UTC) + timedelta(days=days):%Y%m%d}"
-
-
 @pytest.mark.parametrize(
     ("odd", "expected"),
     [
@@ -58,7 +53,7 @@ def day(days: float) -> str:
         ({"SOPInstanceUID": "3"}, ("uid", "contradictory")),
         ({"InstanceNumber": 1}, ("header-twice", "absent")),
         ({"meta_MediaStorageSOPInstanceUID": "1.2.826.0.1.7.1.1.9"}, ("uid-meta", "contradictory")),
-        ({"StudyDate": day(30)}, ("date", "contradictory")),
+        ({"StudyDate": "20990101"}, ("date", "contradictory")),
         ({"ContentDate": "20190101"}, ("date", "contradictory")),
         ({"InstanceCreationDate": "20190101"}, ("date", "contradictory")),
         ({"StudyDate": "20180101"}, ("date", "absent")),
@@ -79,7 +74,7 @@ def test_one_file_that_cannot_be_or_stands_apart(of, odd, expected):
 @pytest.mark.parametrize(
     "same",
     [
-        {"InstanceCreationDate": day(0)},
+        {"InstanceCreationDate": "20240101"},
         {"ContentDate": "20200301"},
         {"SoftwareVersions": None, "ConvolutionKernel": None},
         {"meta_MediaStorageSOPInstanceUID": "1.2.826.0.1.7.1.1.3"},
@@ -119,9 +114,6 @@ def test_attacks_on_headers_are_seen(of, attack, params):
 
 
 def test_a_slice_by_another_scanner_names_its_file(tmp_path):
-    from tamperscope.decode import decode
-    from tamperscope.detectors.provenance import examine
-
     for index in range(6):
         one = image("CT", np.full((8, 8), index, np.int16), index)
         if index == 4:
@@ -135,9 +127,6 @@ def test_a_slice_by_another_scanner_names_its_file(tmp_path):
 
 
 def test_phantoms_do_not_contradict_themselves(tmp_path):
-    from tamperscope.decode import decode
-    from tamperscope.detectors.provenance import examine
-
     phantom.write_dicom(phantom.chest((6, 16, 16), (2.5, 0.9, 0.9)), tmp_path)
     (series,) = read(tmp_path).studies[0].series
     assert examine(series, decode(series)).state == "absent"

@@ -181,6 +181,8 @@ def _has_gaps(counts: NDArray[np.float64], most: int, ratio: float) -> bool:
     gaps = [k for k in range(-most, most + 1) if k not in reached]
     if len(gaps) < 2 or not any(abs(k) > 1 for k in gaps):
         return False
+    if counts[np.array(gaps) + most + 1].sum() > EMPTY * counts.sum():
+        return False  # by far the most common end, and a cheap one
     # What a gap ought to hold: the mean of the bins around it that can be reached, in a histogram that falls off.
     expected = {k: _around(counts, most, k, reached) for k in gaps}
     weighty = [k for k in gaps if expected[k] >= COUNT]
