@@ -61,10 +61,10 @@ $(VENV)/.base: pyproject.toml | $(PY)
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "Installing the test tools"
-	@$(PIP) --editable '.[dev,dicom,postgres]'
+	@$(PIP) --editable '.[dev,dicom,postgres,c2pa]'
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.dev
 	@echo "Installing torch, which takes a few minutes"
-	@$(PIP) --editable '.[dev,dicom,postgres,train]'
+	@$(PIP) --editable '.[dev,dicom,postgres,c2pa,train]'
 	@touch $@
