@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 needs_dcmsign = pytest.mark.skipif(shutil.which("dcmsign") is None, reason="dcmsign of dcmtk is not installed")
@@ -58,6 +58,20 @@ def signer(folder: Path, made: x509.Certificate, subject: str) -> Signer:
     key_file.write_bytes(key(subject).private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
     certificate_file.write_bytes(pem(made))
     return Signer(made, key_file, certificate_file)
+
+
+def curve(folder: Path) -> Signer:
+    """A signer of their own with a key on P-256."""
+    secret, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "curve")]),
+    )
+    made = x509.CertificateBuilder(name, name, secret.public_key(), 7, FIRST, LAST).sign(secret, hashes.SHA256())
+    by = Signer(made, folder / "curve.key.pem", folder / "curve.pem")
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    by.key_file.write_bytes(secret.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    by.certificate_file.write_bytes(pem(made))
+    return by
 
 
 def sign(by: Signer, data: bytes, folder: Path, *options: str, item: str | None = None) -> bytes:

@@ -52,6 +52,15 @@ def test_a_thousand_different_findings_do_not_fill_the_report():
     assert {one.state for one in joined} == {"contradictory"}
 
 
+def test_what_was_seen_before_a_check_stumbled_is_kept(monkeypatch):
+    def check(one):
+        yield seen.broken("x", "t", "c", one.source)
+        raise KeyError
+
+    monkeypatch.setattr(header, "check", check)
+    assert examined(to_bytes(ct())).state == "broken"
+
+
 @pytest.mark.parametrize(
     ("made", "state"),
     [

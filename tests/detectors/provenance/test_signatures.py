@@ -15,14 +15,14 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from builders import ct, rgb, to_bytes
-from signing import certificate, holds, needs_dcmsign, pem, sign, signer
+from signing import certificate, curve, holds, needs_dcmsign, pem, sign, signer
 from studies import image, stored
 from tamperscope import phantom, read
 from tamperscope.decode import decode
 from tamperscope.detectors.provenance import NOBODY, examine, signatures
 from tamperscope.detectors.provenance.opened import opened
 from tamperscope.detectors.provenance.trust import Trust
-from tamperscope.errors import TamperscopeError
+from tamperscope.errors import TamperscopeError, UnreadableError
 from tamperscope.limits import DEFAULT_LIMITS
 
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate")
@@ -118,6 +118,34 @@ def test_every_mac(scanner, trusted, tmp_path, mac):
 
 
 @needs_dcmsign
+@pytest.mark.parametrize("mac", ["+m2", "+m3", "+m5"])
+def test_keys_of_elliptic_curves(tmp_path, mac):
+    made = curve(tmp_path)
+    data = sign(made, to_bytes(slice_()), tmp_path, mac)
+    assert outcome(data, Trust((made.certificate,))).state == "verified"
+    assert outcome(data.replace(b"odd ", b"old "), Trust((made.certificate,))).state == "broken"
+
+
+@needs_dcmsign
+def test_a_key_and_a_hash_that_do_not_go_together_cannot_be_checked(tmp_path):
+    (found,) = outcome(sign(curve(tmp_path), to_bytes(slice_()), tmp_path, "+mr")).findings
+    assert (found.check, found.severity) == ("signature-unchecked", "warning")
+
+
+def test_an_element_that_is_there_twice_is_no_ground_for_a_signature(of):
+    """Readers differ in which of the two they take."""
+    made = slice_()
+    made.MACParametersSequence = Sequence([Dataset()])
+    data = to_bytes(made)
+    slope = data[data.index(b"\x28\0\x53\x10DS") :][:12]
+    with pytest.raises(UnreadableError):
+        list(signatures.check(of(data.replace(slope, slope + slope)), NOBODY))
+    pixels = data[data.index(b"\xe0\x7f\x10\0OW") :]
+    with pytest.raises(UnreadableError):
+        list(signatures.check(of(data + pixels), NOBODY))
+
+
+@needs_dcmsign
 @pytest.mark.parametrize("profile", ["+pb", "+pc", "+pa"])
 def test_every_profile(scanner, trusted, tmp_path, profile):
     made = to_bytes(image("CT", stored((8, 8), 0, 99)))
@@ -158,6 +186,22 @@ def test_every_encoding(scanner, trusted, tmp_path, kind):
         assert [one.state for one in seen] == ["broken"]
     else:
         assert outcome(bytes(changed), trusted).state == "broken"
+
+
+@needs_dcmsign
+@pytest.mark.parametrize("options", [("+ti",), ("+tb",), ("-e",), ("+ti", "-e")], ids=" ".join)
+def test_what_archives_do_to_a_file_is_no_change(scanner, trusted, tmp_path, options):
+    """Byte order, VR and lengths are not under a signature; a VR that implicit loses for good cannot be checked."""
+    plain = slice_()
+    del plain[0x00091001]
+    data = converted(sign(scanner, to_bytes(plain), tmp_path), tmp_path, *options)
+    assert holds(data, tmp_path, trusted.anchors[0])
+    assert outcome(data, trusted).state == "verified"
+    private = converted(sign(scanner, to_bytes(slice_()), tmp_path), tmp_path, *options)
+    found = outcome(private, trusted)
+    lost = options[0] == "+ti"
+    assert found.state == ("absent" if lost else "verified")
+    assert any("implicit VR does not keep it" in one.text for one in found.findings) == lost
 
 
 @needs_dcmsign

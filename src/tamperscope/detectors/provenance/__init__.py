@@ -31,6 +31,7 @@ from tamperscope.study import payloads
 
 __all__ = ["NOBODY", "Trust", "examine", "trust"]
 
+CLAUSE = "PS3.10 7"
 SAMPLED = 5
 """Files of a series, spread over it, of which coefficients and histograms are looked at: all slices share a history."""
 
@@ -74,19 +75,27 @@ def _of_files(series: Series, every: tuple[str, ...], limits: Limits, trusted: T
     signed: list[str] = []
     looked_at = _spread(len(series.instances))
     try:
-        for index, (instance, data) in enumerate(
-            zip(series.instances, payloads(series.instances, limits), strict=True)
-        ):
-            one = opened(data, instance.source, series.format, limits)
-            if one.parsed is not None:
-                facts += [instances.facts(one)]
-                signed += [one.source] if signatures.is_signed(one.parsed) else []
+        for index, data in enumerate(payloads(series.instances, limits)):
+            source = series.instances[index].source
+            try:
+                one = opened(data, source, series.format, limits)
+                if one.parsed is not None:
+                    facts += [instances.facts(one)]
+                    signed += [source] if signatures.is_signed(one.parsed) else []
+            except InputError as error:
+                # A damaged slice is listed by the scan; the others are looked at all the same.
+                yield _unread(error, source)
+                continue
             yield from _of_file(one, limits, trusted, thorough=index in looked_at)
     except InputError as error:
-        text = f"The files could not be read again, so not all of them were looked at: {error.message}."
-        yield seen.note("unread", text, "PS3.10 7")
+        yield _unread(error)
     yield from _guarded("instances", lambda: instances.check(facts))
     yield from _guarded("signature-lost", lambda: signatures.lost(signed, every))
+
+
+def _unread(error: InputError, *files: str) -> Seen:
+    text = f"Not everything could be read again, so it was not looked at: {error.message}."
+    return seen.note("unread", text, CLAUSE, *files)
 
 
 def _of_file(one: Opened, limits: Limits, trusted: Trust, *, thorough: bool) -> Iterator[Seen]:
@@ -106,14 +115,18 @@ def _of_file(one: Opened, limits: Limits, trusted: Trust, *, thorough: bool) -> 
 
 def _guarded(name: str, check: Callable[[], Iterable[Seen]]) -> list[Seen]:
     """What a check saw, or a note that it could not be carried out: pydicom raises every type on wild headers."""
+    found: list[Seen] = []
     try:
-        return list(check())
+        # One by one: what was seen before a check stumbles, an alarm say, is kept.
+        for one in check():
+            found.append(one)  # noqa: PERF402
     except MemoryError:
-        return [seen.note("unchecked", f"The check {name} needs more memory than there is.", "PS3.10 7")]
+        found.append(seen.note("unchecked", f"The check {name} needs more memory than there is.", CLAUSE))
     except Exception as error:
-        text = f"The check {name} could not be carried out on this file ({type(error).__name__})."
+        text = f"The check {name} could not be carried out to its end on a file ({type(error).__name__})."
         # A signature that nobody can check any more is worth a look; a forger may have seen to it.
-        return [(seen.warning if name == "signature" else seen.note)("unchecked", text, "PS3.10 7")]
+        found.append((seen.warning if name == "signature" else seen.note)("unchecked", text, CLAUSE))
+    return found
 
 
 def _spread(count: int) -> frozenset[int]:

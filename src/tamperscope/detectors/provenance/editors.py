@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tamperscope.detectors.provenance import seen, segments
 from tamperscope.detectors.provenance.opened import Opened
 from tamperscope.detectors.provenance.seen import Seen
+from tamperscope.formats import dicom
 
 MOST = 512 * 1024
 """Bytes of metadata that are looked through."""
@@ -56,7 +57,7 @@ def check(opened: Opened) -> Iterator[Seen]:
 
 def _toolkit(opened: Opened) -> Iterator[Seen]:
     """PACS and archives write anew whatever passes them, so this is a note in any case."""
-    uid = str(opened.meta.get("ImplementationClassUID") or "")
+    uid = dicom.text(opened.meta, "ImplementationClassUID") or ""
     name = next((name for start, name in TOOLKITS.items() if uid.startswith(start)), None)
     original = (opened.text("ImageType") or "").upper().startswith("ORIGINAL")
     if name and original:

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from tamperscope.detectors.provenance import seen
 from tamperscope.detectors.provenance.opened import Opened
 from tamperscope.detectors.provenance.seen import Seen
+from tamperscope.formats import dicom
 
 UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 GRAMMAR = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
@@ -76,8 +77,7 @@ class Facts:
 def facts(opened: Opened) -> Facts:
     """The facts of one DICOM file."""
     values = {word: opened.text(word) or "" for word in (*UIDS, *SERIES_FACTS, *IMAGE_FACTS, "InstanceNumber")}
-    values |= {word: str(opened.meta.get(word) or "").strip() for word in FILE_FACTS}
-    values["MediaStorageSOPInstanceUID"] = str(opened.meta.get("MediaStorageSOPInstanceUID") or "").strip()
+    values |= {word: dicom.text(opened.meta, word) or "" for word in (*FILE_FACTS, "MediaStorageSOPInstanceUID")}
     dates = {word: day for word in DATES if (day := _day(opened.text(word))) is not None}
     return Facts(opened.source, values, dates, _age_gap(opened, dates.get("StudyDate")))
 

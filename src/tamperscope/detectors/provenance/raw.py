@@ -49,7 +49,10 @@ def around(parsed: Parsed) -> Elements:
         start = 0 if parsed.transfer_syntax.is_deflated else _past_meta(parsed.data)
         found, _ = walker.elements(start, len(parsed.data), 0)
         if parsed.pixels is not None:
-            found |= walker.elements(pixels_end(parsed), len(parsed.data), 0)[0]
+            rest, end = walker.elements(pixels_end(parsed), len(parsed.data), 0)
+            if end + 8 <= len(parsed.data) or found.keys() & rest.keys():
+                raise ValueError("elements that a reader may take or leave")
+            found |= rest
     except (error, ValueError) as damage:
         raise UnreadableError(f"{parsed.source}: damaged data set", hint="fetch the file again") from damage
     return found
@@ -91,10 +94,11 @@ def _past_meta(data: bytes) -> int:
 class _Walker:
     """Walks through the bytes of one object."""
 
-    def __init__(self, parsed: Parsed) -> None:
+    def __init__(self, parsed: Parsed, *, explicit: bool | None = None) -> None:
         implicit, little = parsed.dataset.original_encoding
         order = "<" if little else ">"
-        self._data, self._explicit = parsed.data, not implicit
+        self._parsed, self._data = parsed, parsed.data
+        self._explicit = not implicit if explicit is None else explicit
         self._tag, self._short, self._word = Struct(f"{order}HH"), Struct(f"{order}H"), Struct(f"{order}L")
 
     def elements(self, at: int, end: int, depth: int) -> tuple[Elements, int]:
@@ -109,6 +113,9 @@ class _Walker:
                 return found, at + 8
             if tag in dicom.PIXEL_KEYWORDS and depth == 0:
                 return found, at
+            # Readers differ in which of two they take, so a signature could cover the one that nobody sees.
+            if tag in found:
+                raise ValueError(f"element {tag:08X} twice")
             vr, length, start = self._head(at, tag)
             found[tag], at = self._element(tag, vr, length, start, end, depth)
         return found, at
@@ -124,13 +131,16 @@ class _Walker:
 
     def _element(self, tag: int, vr: str | None, length: int, start: int, end: int, depth: int) -> tuple[Element, int]:
         if length == dicom.UNDEFINED or vr == "SQ" or (vr is None and _is_sequence(tag)):
-            items, at = self._items(start, end if length == dicom.UNDEFINED else start + length, depth)
+            # PS3.5 6.2.2, note 4: what is UN and has no length is encoded in implicit VR.
+            walker = _Walker(self._parsed, explicit=False) if vr == "UN" else self
+            items, at = walker.items(start, end if length == dicom.UNDEFINED else start + length, depth)
             return Element(tag, vr, b"", tuple(items)), at
         if start + length > end:
             raise ValueError(f"element {tag:08X} reaches beyond what holds it")
         return Element(tag, vr, self._data[start : start + length]), start + length
 
-    def _items(self, at: int, end: int, depth: int) -> tuple[list[Elements], int]:
+    def items(self, at: int, end: int, depth: int) -> tuple[list[Elements], int]:
+        """The items of a sequence up to ``end`` or its delimiter, and where it went on from there (PS3.5 7.5)."""
         found: list[Elements] = []
         while at + 8 <= end:
             group, number = self._tag.unpack_from(self._data, at)

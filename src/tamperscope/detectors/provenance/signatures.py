@@ -136,10 +136,9 @@ def check(opened: Opened, trusted: Trust) -> Iterator[Seen]:
     if parsed is None or not mentioned(parsed):
         return
     for level in _levels(raw.around(parsed)):
-        found = [_verified(parsed, level, item) for item in level.items(SIGNATURES)]
-        for signature in found:
-            yield from _said(parsed, level, signature, trusted, opened.source)
-        if not found and level.items(PARAMETERS):
+        for item in level.items(SIGNATURES):
+            yield from _said(parsed, level, _verified(parsed, level, item), trusted, opened.source)
+        if level.items(PARAMETERS) and not level.items(SIGNATURES):
             text = "There are MAC Parameters (4FFE,0001) but no signature that uses them: it was taken away."
             yield seen.contradiction("signature-lost", text, MAC_CLAUSE, opened.source)
 
