@@ -48,10 +48,13 @@ listen({ study, upload: (upload) => drop.event(upload) });
 const button = byId("compare");
 if (button) {
   button.hidden = false;
-  const chosen = () => [...rows.querySelectorAll("input:checked")].map((box) => box.value);
-  rows.addEventListener("change", () => (button.disabled = chosen().length !== 2));
+  let chosen = []; // in the order in which they were chosen: before, after
+  rows.addEventListener("change", ({ target }) => {
+    chosen = chosen.filter((id) => id !== target.value).concat(target.checked ? [target.value] : []);
+    button.disabled = chosen.length !== 2;
+  });
   button.addEventListener("click", async () => {
-    const [before, after] = chosen();
+    const [before, after] = chosen;
     try {
       const { id } = await call("POST", "/api/v1/comparisons", { before, after });
       location.href = `/comparisons/${id}`;
