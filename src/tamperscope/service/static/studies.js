@@ -34,9 +34,9 @@ async function refresh(id) {
 function study(event) {
   const row = byId(`study-${event.id}`);
   const bar = row?.querySelector("progress");
-  if (row && row.dataset.state === event.state && event.state === "running" && bar) {
-    bar.value = event.progress;
-    row.querySelector(".percent").textContent = `${Math.round(100 * event.progress)} %`;
+  if (row && row.dataset.state === event.state && event.state !== "done") {
+    if (bar) bar.value = event.progress;
+    if (bar) row.querySelector(".percent").textContent = `${Math.round(100 * event.progress)} %`;
     return;
   }
   if (row && event.state === "done") say(`${event.name} is done`);
