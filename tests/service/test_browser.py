@@ -284,6 +284,7 @@ def test_an_upload_that_was_interrupted_goes_on_where_it_stopped(page, wrong, sc
     assert all("503" in one for one in wrong)
     wrong.clear()
     sent.clear()
+    expect(page.locator("#uploads")).to_contain_text("drop the same files again")
     page.locator("#folder").set_input_files(scans / "after")
     expect(page.locator("#uploads")).to_contain_text("1 study found.")
     assert sent

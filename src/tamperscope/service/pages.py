@@ -243,6 +243,7 @@ def _difference(found: Comparison, series: int, pair: Mapping[str, Any]) -> JSON
         "depth": len(shares),
         "slice": max(range(len(shares)), key=lambda k: (shares[k], -k)) if shares else 0,
         "box": pair["box_index"],
+        "step": pair["step"],
         "largest": pair["largest_difference"],
     }
 
