@@ -176,6 +176,8 @@ def _page(template: str, user: Identity | None, status: int = 200, **values: Any
 def _query(given: Mapping[str, str]) -> dict[str, Any]:
     """The filter that an address states; what is not understood is left out."""
     query: dict[str, Any] = {name: given[name] for name in FILTERS if given.get(name)}
+    if "modality" in query:
+        query["modality"] = query["modality"].upper()  # as DICOM writes it
     sort = given.get("sort", "")
     query["sort"] = sort if sort in SORTS else "suspicion"
     query["descending"] = given.get("descending", "true") != "false"
@@ -241,6 +243,7 @@ def _difference(found: Comparison, series: int, pair: Mapping[str, Any]) -> JSON
         "depth": len(shares),
         "slice": max(range(len(shares)), key=lambda k: (shares[k], -k)) if shares else 0,
         "box": pair["box_index"],
+        "step": pair["step"],
         "largest": pair["largest_difference"],
     }
 

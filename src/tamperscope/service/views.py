@@ -47,7 +47,7 @@ class Views:
         """Write the files of one series."""
         name, voxels = result.name, shown(volume)
         spacing = volume.spacing_mm if volume.geometry != "none" else (1.0, 1.0, 1.0)
-        step = -(-max(volume.shape[1:]) // MOST_SIDE)
+        step = thinning(volume)
         wide = (spacing[0], spacing[1] * step, spacing[2] * step)
 
         def part(kind: str, made: Callable[[], NDArray[np.generic]], slope: float = 1.0) -> None:
@@ -84,6 +84,11 @@ def shown(volume: Volume) -> FloatArray:
     if volume.photometric == "MONOCHROME1":
         voxels = (voxels.max() + voxels.min()) - voxels
     return np.asarray(voxels, dtype=np.float32)
+
+
+def thinning(volume: Volume) -> int:
+    """Every how many rows and columns of a volume are shown."""
+    return -(-max(volume.shape[1:]) // MOST_SIDE)
 
 
 def windows(volume: Volume, voxels: FloatArray, k: int) -> list[tuple[str, float, float]]:
