@@ -195,12 +195,12 @@ def _link(query: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
 
 
 def _chosen(results: Sequence[SeriesResult], name: str) -> SeriesResult | None:
-    """The series that was asked for, else the most suspicious."""
+    """The series that was asked for, else the most alarming."""
     for result in results:
         if result.name == name:
             return result
     order = ("no_evidence", "inconclusive", "suspicious")
-    return max(results, key=lambda r: (order.index(r.verdict), r.probability or 0.0), default=None)
+    return max(results, key=lambda r: (r.broken, order.index(r.verdict), r.probability or 0.0), default=None)
 
 
 def _viewer(row: StudyRow, result: SeriesResult, view: View) -> JSON:
