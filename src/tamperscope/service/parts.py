@@ -27,7 +27,7 @@ TRIES = 4
 IDLE_S = 0.1
 KEEP_ALIVE_S = 20
 HEAD_BYTES = 64 * 1024
-LEASE_S = 20.0
+LEASE_S = 10.0
 """Held by a thread that renews it: a worker that was killed is missed after so long."""
 
 
