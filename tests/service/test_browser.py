@@ -97,6 +97,7 @@ def service(tmp_path_factory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
+    playwright.expect.set_options(timeout=PATIENCE_MS / 2)
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield opened
@@ -279,8 +280,8 @@ def test_an_upload_that_was_interrupted_goes_on_where_it_stopped(page, wrong, sc
     expect(page.locator("#uploads")).to_contain_text(" of ")
     while not {url.rsplit("/", 1)[1].split("?")[0] for url in sent} >= {"0", "1", "2", "3"}:
         page.wait_for_event("request")
+    page.reload()  # before the way is free again: what failed would be tried anew
     page.unroute(broken)
-    page.reload()
     assert all("503" in one for one in wrong)
     wrong.clear()
     sent.clear()
