@@ -124,3 +124,5 @@ def running(folder: Path, port: int, *more: str) -> Iterator[tuple[subprocess.Po
     finally:
         process.terminate()
         process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()

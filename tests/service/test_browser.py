@@ -113,7 +113,9 @@ def wrong() -> list[str]:
 @pytest.fixture
 def page(browser, service, wrong) -> Iterator[object]:
     """A page of its own, inside, on which nothing may go wrong: no script fails, and the policy forbids nothing."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context = browser.new_context(
+        reduced_motion="reduce", viewport={"width": 1280, "height": 900}, accept_downloads=True
+    )
     context.set_default_timeout(PATIENCE_MS)
     opened = context.new_page()
     opened.on("pageerror", lambda error: wrong.append(str(error)))
@@ -315,7 +317,7 @@ def test_it_works_without_scripts_and_the_theme_is_kept(browser, service, page):
     page.reload()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 20, 26)"
     cookies = page.context.cookies()
-    context = browser.new_context(java_script_enabled=False)
+    context = browser.new_context(reduced_motion="reduce", java_script_enabled=False)
     context.add_cookies(cookies)
     plain = context.new_page()
     for path in ("/", "/compare", "/models/ct-fast"):
