@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice, zip_longest
 
@@ -94,6 +94,21 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A study in a list of studies."""
+
+    label: str
+    """What its owner calls it."""
+    modality: str
+    verdict: Label
+    probability: float | None
+    made: datetime | None = None
+    """When it was judged."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """A picture of it, in a format that Pillow reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from tamperscope.detectors import default_cards, packaged_cards
 from tamperscope.records import JSON, Report, SeriesResult
+from tamperscope.report import chapters
 from tamperscope.service import plot, render
 from tamperscope.service.accounts import Identity
 from tamperscope.service.comparisons import Comparison
@@ -135,8 +136,14 @@ def model(user: Viewer, name: str) -> HTMLResponse:
     card = next((card for card in packaged_cards() if card.name == name), None)
     if card is None:
         raise HTTPException(404, "there is no such model")
-    tables, figures = _measured(card)
-    return _page("model", user, card=card, tables=tables, figures=figures)
+    return _page(
+        "model",
+        user,
+        card=card,
+        tables=chapters.measured(card),
+        printed_by=chapters.printed_by(card),
+        glossary=chapters.GLOSSARY,
+    )
 
 
 @router.get("/account")
@@ -264,17 +271,3 @@ def _models(report: Report | None, result: SeriesResult | None) -> list[tuple[st
     cards = {card.sha256: card for card in packaged_cards()}
     judges = {evidence.detector for evidence in result.evidence}
     return [(m.name, m.sha256, cards.get(m.sha256)) for m in report.models if m.name in judges]
-
-
-def _measured(card: Card) -> tuple[list[tuple[str, list[str], list[tuple[str, list[JSON]]]]], list[tuple[str, JSON]]]:
-    """The results of a Card: tables (title, columns, rows of name and cells), and single figures."""
-    tables, figures = [], []
-    for name, value in card.results.items():
-        title = name.replace("_", " ")
-        groups = {k: g for k, g in value.items() if isinstance(g, dict)} if isinstance(value, dict) else {}
-        if not groups:
-            figures.append((title, value))
-            continue
-        columns = list(dict.fromkeys(column for group in groups.values() for column in group))
-        tables.append((title, columns, [(k, [g.get(column, "") for column in columns]) for k, g in groups.items()]))
-    return tables, figures
