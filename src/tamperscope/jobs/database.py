@@ -29,7 +29,7 @@ def connect(url: str) -> Engine:
     try:
         parsed = make_url(url)
         sqlite = parsed.get_backend_name() == "sqlite"
-        engine = create_engine(parsed, pool_pre_ping=not sqlite)
+        engine = create_engine(parsed, pool_pre_ping=not sqlite, hide_parameters=True)  # errors name no study
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "the driver", "postgres") from error
     except (ArgumentError, NoSuchModuleError) as error:

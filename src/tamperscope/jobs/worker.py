@@ -76,7 +76,7 @@ class Worker:
         except (TamperscopeError, Later) as error:
             return str(error), False
         except Exception as error:  # a job must not end the worker; its message could hold what a header says
-            return f"{type(error).__name__} at {_place(error)}", False
+            return whereabouts(error), False
         kept = self.queue.finish(job, done.result, done.after)
         self.told("done" if kept else "lost", job, "")
         return "", False
@@ -100,9 +100,10 @@ class Worker:
             keeper.join()
 
 
-def _place(error: BaseException) -> str:
-    """Module and line where it arose: enough to find the fault, and nothing of the patient."""
+def whereabouts(error: BaseException) -> str:
+    """Kind of an error, module and line where it arose: enough to find the fault, and nothing of the patient."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    return "unknown" if last is None else f"{last.tb_frame.f_globals.get('__name__', '?')}:{last.tb_lineno}"
+    place = "unknown" if last is None else f"{last.tb_frame.f_globals.get('__name__', '?')}:{last.tb_lineno}"
+    return f"{type(error).__name__} at {place}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -78,6 +79,8 @@ class Accounts:
     now: Callable[[], float] = time.time
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
     _checked: dict[str, tuple[Identity, float]] = field(default_factory=dict, init=False, repr=False)
+    _hashing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    """One at a time: argon2 takes 64 MiB each time, and whoever tries passwords chooses how many at once."""
 
     # --- users ---
 
@@ -113,6 +116,7 @@ class Accounts:
         if disabled is not None:
             values["disabled"] = disabled
         with self.engine.begin() as connection:
+            self._alone(connection)
             if values and not connection.execute(update(USERS).where(USERS.c.name == name).values(**values)).rowcount:
                 raise UsageError(f"there is no user {name}", hint="see the list of users")
             connection.execute(delete(SESSIONS).where(SESSIONS.c.user == name))
@@ -126,6 +130,7 @@ class Accounts:
             UsageError: there is none, or it is the last administrator.
         """
         with self.engine.begin() as connection:
+            self._alone(connection)
             if not connection.execute(delete(USERS).where(USERS.c.name == name)).rowcount:
                 raise UsageError(f"there is no user {name}", hint="see the list of users")
             connection.execute(delete(TOKENS).where(TOKENS.c.user == name))
@@ -146,6 +151,10 @@ class Accounts:
         """Whether there is a user at all."""
         with self.engine.connect() as connection:
             return bool(connection.execute(select(func.count()).select_from(USERS)).scalar_one())
+
+    def _alone(self, connection: Any) -> None:
+        """No two changes at once: two administrators who remove each other would leave nobody in charge."""
+        connection.execute(select(USERS.c.name).order_by(USERS.c.name).with_for_update())
 
     def _guarded(self, connection: Any) -> None:
         """A change that would leave nobody in charge is undone, for the transaction ends with the error."""
@@ -258,6 +267,10 @@ class Accounts:
             self._checked[digest] = identity, self.now() + CACHED_S
         return identity
 
+    def seen(self, shown: str) -> bool:
+        """Whether this was a good token once, or is the key of the run: so much is known without a slow hash."""
+        return self.is_key(shown) or _digest(shown) in self._checked
+
     def is_key(self, shown: str) -> bool:
         """Whether this is the key of a service without users."""
         return bool(self.key) and hmac.compare_digest(shown.encode(), self.key.encode())
@@ -283,7 +296,7 @@ class Accounts:
         return None if row is None else dict(row)
 
     def _matches(self, stored: str, shown: str) -> bool:
-        with suppress(VerificationError, InvalidHashError):
+        with suppress(VerificationError, InvalidHashError), self._hashing:
             return self.hasher.verify(stored, shown)
         return False
 

@@ -12,14 +12,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
 from tamperscope import __version__
 from tamperscope.errors import FullError, LimitError, TamperscopeError, UsageError
 from tamperscope.service import pages
-from tamperscope.service.gate import PROGRAMS, Gate, problem
+from tamperscope.service.gate import PROGRAMS, Gate, away, problem
 from tamperscope.service.keeping import Keeper
 from tamperscope.service.routes import accounts, comparisons, events, models, sessions, stow, studies, uploads
 from tamperscope.service.service import Service
@@ -49,6 +50,7 @@ STATUS: tuple[tuple[type[TamperscopeError], int], ...] = (
 """The first that fits."""
 NO_CACHE = {"cache-control": "no-cache"}
 """Browsers keep a file and ask whether it is still the one: the viewer has 3 MB."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 SUMMARY = "Hand in studies, see whether and where they were altered. Research use only, not for diagnosis."
 
 
@@ -124,7 +126,15 @@ async def _tamperscope(request: Request, error: TamperscopeError) -> Response:
 
 async def _http(request: Request, error: HTTPException) -> Response:
     hint = HINTS.get(error.status_code, "")
-    return _said(request, error.status_code, str(error.detail), hint, error.headers)
+    headers = {"allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return _said(request, error.status_code, str(error.detail), hint, headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of an address (RFC 9110 15.5.6): the router names those of one of its routes alone."""
+    routes, scope = request.app.router.routes, request.scope
+    found = (one for one in METHODS if any(r.matches({**scope, "method": one})[0] is Match.FULL for r in routes))
+    return ", ".join(found)
 
 
 def _said(request: Request, status: int, error: str, hint: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -139,12 +149,18 @@ def _said(request: Request, status: int, error: str, hint: str, headers: Mapping
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
     """What a request gets wrong, without repeating what it said: that could be anything, of anybody."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    # The name of a field that is not known comes from the caller too.
+    place = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
+    where = ".".join(str(part) for part in place if not isinstance(part, int))
     return problem(422, f"{where}: {first['msg']}", "see the OpenAPI description")
 
 
 async def _away(_: Request, __: Exception) -> Response:
-    return problem(503, "the database is away", "try again later", {"retry-after": "5"})
+    return away()
+
+
+async def _unfit(_: Request, __: Exception) -> Response:
+    return problem(422, "a value cannot be looked up", "see the OpenAPI description")
 
 
 _HANDLERS: dict[type[Exception], Callable[..., Any]] = {
@@ -152,4 +168,5 @@ _HANDLERS: dict[type[Exception], Callable[..., Any]] = {
     HTTPException: _http,
     RequestValidationError: _invalid,
     OperationalError: _away,
+    DataError: _unfit,
 }

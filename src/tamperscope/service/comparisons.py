@@ -23,7 +23,7 @@ from tamperscope.jobs.worker import Done
 from tamperscope.records import JSON, Series, SeriesResult, Volume
 from tamperscope.service import views
 from tamperscope.service.studies import IMAGES, Studies, StudyRow
-from tamperscope.service.uploads import MissingError
+from tamperscope.service.uploads import MissingError, storable
 
 FOLDER = "comparisons"
 COMPARE = "compare"
@@ -124,7 +124,7 @@ class Comparisons:
         except MissingError:
             return Done({"deleted": True})
         except TamperscopeError as error:
-            self._say(comparison, state="failed", error=str(error)[:500])
+            self._say(comparison, state="failed", error=storable(str(error)[:500]))
             raise
         shutil.rmtree(self.place(comparison), ignore_errors=True)
         work.rename(self.place(comparison))

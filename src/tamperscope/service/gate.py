@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
 
+from fastapi import HTTPException  # starlette's own would become a 400 where FastAPI reads a body
+from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tamperscope.jobs.worker import whereabouts
 from tamperscope.service.accounts import Identity
 from tamperscope.service.service import Service
 
@@ -39,7 +41,7 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with "no-referrer" browsers hide from us that a form of ours is ours
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
@@ -59,18 +61,25 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sending = _guarded(send, secure=scope.get("scheme") == "https")
-        refusal = await self._refusal(scope)
-        if refusal is not None:
+        sending = Guarded(send, secure=scope.get("scheme") == "https")
+        try:
+            refusal = await self._refusal(scope)
+            if refusal is None:
+                await self._app(scope, Bounded(receive, scope, self._service.config.server.idle_s), sending)
+        except OperationalError:
+            refusal = away()
+        except Exception as error:  # its message could hold what a study says; it goes nowhere
+            self._service.audit.write("trouble", reason=whereabouts(error))
+            refusal = problem(500, "something went wrong here", "tell whoever runs it: the audit log says where")
+        if refusal is not None and not sending.begun:
             await refusal(scope, receive, sending)
-            return
-        bounded = Bounded(receive, scope, self._service.config.server.idle_s)
-        await self._app(scope, bounded, sending)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if _host_of(headers) not in self._service.hosts:
             return problem(421, "this service does not answer to that name", "add it to hosts under [server]")
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return problem(400, "the address has a zero byte", "leave it out")
         if headers.get("content-encoding", "identity") != "identity":
             return problem(415, "bodies are taken as they are, not compressed", "send a zip instead")
         if _declared(headers) > MOST_BODY and not LARGE.fullmatch(scope["path"]):
@@ -85,7 +94,8 @@ class Gate:
         accounts, failures = self._service.accounts, self._service.failures
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            if failures.empty(host) > 0.0:
+            # A host that guesses is not listened to, but for tokens that were right before.
+            if failures.empty(host) > 0.0 and not accounts.seen(token.strip()):
                 return None, True
             return await asyncio.to_thread(accounts.by_token, token.strip()), True
         secret = cookie(headers)
@@ -98,13 +108,15 @@ class Gate:
         path = scope["path"]
         if shown:
             wait = self._service.failures.wait(host)
-            self._service.audit.write("denied", host=host, reason="unknown token")
             if wait:
                 return _later(wait)
+            self._service.audit.write("denied", host=host, reason="unknown token")
             return problem(401, "the token is not known", "ask for a new one", {"www-authenticate": "Bearer"})
+        wait = self._service.requests.wait(f"host {host}")
+        if wait:
+            return _later(wait)
         if path in OPEN or path.startswith(OPEN_FOLDERS):
-            wait = self._service.requests.wait(f"host {host}")
-            return _later(wait) if wait else None
+            return None
         if path.startswith(PROGRAMS):
             hint = "send a token: Authorization: Bearer ..."
             return problem(401, "this needs a login", hint, {"www-authenticate": "Bearer"})
@@ -118,7 +130,7 @@ class Gate:
         # Forms of pages bring it in a field, which their routes compare.
         form = headers.get("content-type", "").startswith(FORM) and not scope["path"].startswith(PROGRAMS)
         unsafe = bool(identity.csrf) and scope["method"] not in SAFE and not form
-        if unsafe and not hmac.compare_digest(headers.get(CSRF_HEADER, ""), identity.csrf):
+        if unsafe and not hmac.compare_digest(headers.get(CSRF_HEADER, "").encode(), identity.csrf.encode()):
             return problem(403, "the request does not come from a page of this service", "load the page anew")
         return None
 
@@ -152,6 +164,11 @@ def problem(status: int, error: str, hint: str, headers: Mapping[str, str] | Non
     return JSONResponse({"error": error, "hint": hint}, status, headers=dict(headers or {}))
 
 
+def away() -> JSONResponse:
+    """While the database cannot be reached."""
+    return problem(503, "the database is away", "try again later", {"retry-after": "5"})
+
+
 def cookie(headers: Headers) -> str:
     """What our cookie holds; empty if there is none."""
     try:
@@ -175,14 +192,21 @@ def _host_of(headers: Headers) -> str:
     return re.sub(r":[0-9]+$", "", headers.get("host", "").lower()).strip("[]")
 
 
-def _guarded(send: Send, *, secure: bool) -> Send:
-    async def sending(message: Message) -> None:
+class Guarded:
+    """Sends, with `HEADERS`, and knows whether an answer has begun."""
+
+    def __init__(self, send: Send, *, secure: bool) -> None:
+        self._send = send
+        self._secure = secure
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message."""
         if message["type"] == "http.response.start":
+            self.begun = True
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
-            if secure:
+            if self._secure:
                 headers.setdefault("strict-transport-security", "max-age=31536000")
-        await send(message)
-
-    return sending
+        await self._send(message)

@@ -1,6 +1,7 @@
-"""Connections that ask nothing, or too slowly, or too many at once, are closed before they cost anything.
+"""Connections that ask nothing, or read nothing, or too slowly, or too many at once, are closed before they cost much.
 
-uvicorn bounds the head of a request in size and not in time, and does not count by host: this adds both.
+uvicorn bounds the head of a request in size and not in time, does not count by host, and lets answers wait for ever for
+a reader: this adds all three, and tells what it refuses as the interface tells errors.
 """
 
 from __future__ import annotations
@@ -8,11 +9,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
+from contextlib import suppress
 from typing import ClassVar
 
+import h11
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tamperscope.service.config import Server
+from tamperscope.service.gate import HEADERS, problem
 
 
 def protocol(server: Server) -> type[Guarded]:
@@ -27,6 +33,7 @@ class Guarded(H11Protocol):
     open: ClassVar[Counter[str]] = Counter()
     """Connections by host; the proxies' are not counted."""
     _late: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
     _host = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -39,12 +46,15 @@ class Guarded(H11Protocol):
             if self.open[self._host] > self.bounds.per_host:
                 transport.abort()
                 return
+        if len(self.connections) > self.bounds.connections:
+            self.app = _busy
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count it no more."""
         super().connection_lost(exc)
         self._heard()
+        self._read()
         if self._host:
             self.open[self._host] -= 1
             if self.open[self._host] <= 0:
@@ -63,6 +73,31 @@ class Guarded(H11Protocol):
         super().on_response_complete()
         self._heard()
 
+    def pause_writing(self) -> None:
+        """The caller does not fetch its answer: wait for so long as for a body that stands still."""
+        super().pause_writing()
+        self._read()
+        self._stuck = self.loop.call_later(self.bounds.idle_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does."""
+        super().resume_writing()
+        self._read()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is answered like any other error."""
+        answer = _closing(problem(400, msg, "speak HTTP/1.1"))
+        with suppress(h11.LocalProtocolError):  # an answer to what came before is under way
+            self.transport.write(self.conn.send(h11.Response(status_code=400, headers=answer.raw_headers)))
+            self.transport.write(self.conn.send(h11.Data(data=bytes(answer.body))))
+            self.transport.write(self.conn.send(h11.EndOfMessage()))
+        self.transport.close()
+
+    def _read(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+
     def _wait(self) -> None:
         self._late = self.loop.call_later(self.bounds.request_s, self.transport.abort)
 
@@ -70,6 +105,17 @@ class Guarded(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+def _closing(answer: JSONResponse) -> JSONResponse:
+    """An answer after which the connection ends, with the headers that the gate would give it."""
+    answer.headers.update({**HEADERS, "connection": "close"})
+    return answer
+
+
+async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = _closing(problem(503, "too many connections", "try again later", {"retry-after": "5"}))
+    await answer(scope, receive, send)
 
 
 def _within(host: str, networks: tuple[str, ...]) -> bool:

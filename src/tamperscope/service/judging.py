@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine, update
 
 import tamperscope
-from tamperscope.errors import TamperscopeError
+from tamperscope.errors import TamperscopeError, UnreadableError
 from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.files import flush
 from tamperscope.jobs.queue import Job
@@ -25,7 +25,7 @@ from tamperscope.records import JSON, Report
 from tamperscope.report import signature
 from tamperscope.service.config import Config
 from tamperscope.service.studies import IMAGES, RESULTS, VIEWS, Studies, suspicion
-from tamperscope.service.uploads import MissingError
+from tamperscope.service.uploads import MissingError, storable
 from tamperscope.service.views import Views
 
 WORK = "work"
@@ -48,7 +48,8 @@ class Judge:
         """Judge a study as it is now. The same study and model give the same results, whichever try this is.
 
         Raises:
-            TamperscopeError: nothing of it could be judged, a model is damaged, or a file cannot be written.
+            UnreadableError: nothing of it could be judged, and nothing ever will.
+            TamperscopeError: a model is damaged, or a file cannot be written.
         """
         study, version = str(job.payload["scan"]), int(job.payload["version"])
         try:
@@ -60,7 +61,8 @@ class Judge:
         try:
             answer = self._scan(study, version, row.slices, float(job.payload["when"]))
         except TamperscopeError as error:
-            self._say(study, version, state="failed", error=str(error)[:500], ended=self.now(), **self._kept())
+            told: dict[str, Any] = {"error": storable(str(error)[:500]), "ended": self.now(), **self._kept()}
+            self._say(study, version, state="failed", **told)
             raise
         facts = _facts(answer)
         told = {"state": "done", "progress": 1.0, "ended": self.now(), **self._kept(), **facts}
@@ -95,7 +97,7 @@ class Judge:
             )
         if not answer.series:
             first = answer.failed[0].error if answer.failed else "it holds no images"
-            raise TamperscopeError(f"nothing of the study could be judged: {first}", hint="see its files")
+            raise UnreadableError(f"nothing of the study could be judged: {first}", hint="see its files")
         views.finish()
         self._placed(place, work)
         return answer
@@ -149,7 +151,7 @@ def _facts(answer: Report) -> dict[str, Any]:
         "probability": strongest.probability,
         "provenance": provenance,
         "suspicion": suspicion(strongest.verdict, strongest.probability, provenance),
-        "modalities": sorted({one.modality for one in answer.series}),
+        "modalities": sorted({storable(one.modality) for one in answer.series}),
         "series": len(answer.series),
         "slices": sum(one.shape[0] for one in answer.series),
     }

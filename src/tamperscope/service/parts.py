@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -13,6 +15,7 @@ import uvicorn
 from tamperscope.jobs import processes
 from tamperscope.jobs.queue import Job, Queue
 from tamperscope.jobs.worker import Handler, Worker
+from tamperscope.records import JSON
 from tamperscope.service import guard
 from tamperscope.service.comparisons import COMPARE
 from tamperscope.service.config import Config
@@ -27,6 +30,8 @@ TRIES = 4
 IDLE_S = 0.1
 KEEP_ALIVE_S = 20
 HEAD_BYTES = 64 * 1024
+SUBJECTS = ("upload", "scan", "comparison")
+"""What a job can be about, as its payload calls it."""
 LEASE_S = 10.0
 """Held by a thread that renews it: a worker that was killed is missed after so long."""
 
@@ -49,7 +54,7 @@ def server(service: Service) -> uvicorn.Server:
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
-            limit_concurrency=settings.connections,
+            log_level="error",
             h11_max_incomplete_event_size=HEAD_BYTES,
             ssl_certfile=settings.certificate,
             ssl_keyfile=settings.key,
@@ -61,6 +66,8 @@ def server(service: Service) -> uvicorn.Server:
 
 def web(service: Service, stop: threading.Event) -> None:
     """Serve HTTP."""
+    # It logs what is wrong with a body, and whoever sends bodies could fill the journal.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     one = server(service)
     thread = threading.Thread(target=one.run, name="uvicorn")
     thread.start()
@@ -83,9 +90,14 @@ def judge(service: Service, stop: threading.Event) -> None:
 
 
 def _work(service: Service, stop: threading.Event, handlers: Mapping[str, Handler], name: str) -> None:
-    def told(state: str, job: Job, error: str) -> None:
+    # Readers of images warn of values that they find odd, and quote them.
+    warnings.simplefilter("ignore")
+
+    def told(state: str, job: Job, _error: str) -> None:
         if state in ("dead", "failed", "lost"):
-            service.audit.write(state, job=job.id, kind=job.kind, tries=job.tries, reason=error)
+            # Why it failed stands in the row of the thing: the reason may name a file, and the file a patient.
+            about: dict[str, JSON] = {key: job.payload[key] for key in SUBJECTS if key in job.payload}
+            service.audit.write(state, job=job.id, kind=job.kind, tries=job.tries, **about)
         gc.collect()  # the next study may need what the last one had
 
     queue = Queue(service.engine, tries=TRIES, first_wait_s=5.0)

@@ -28,7 +28,7 @@ from tamperscope.jobs.worker import Done
 from tamperscope.limits import DEFAULT_LIMITS
 from tamperscope.records import JSON, Instance, Reading, Study
 from tamperscope.service.studies import IMAGES, Studies, queue_in
-from tamperscope.service.uploads import Uploads, cleaned
+from tamperscope.service.uploads import Uploads, cleaned, placed, storable
 
 TREE = "tree"
 MOST_LISTED = 200
@@ -79,9 +79,7 @@ class Reader:
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir(parents=True)
         for file in self.uploads.files(upload):
-            target = tree / file.name
-            if target.exists() or any(parent.is_file() for parent in target.parents):
-                target = tree / f"file-{file.number}" / Path(file.name).name
+            target = placed(tree, file.name, file.number)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(tree.parent / str(file.number), target)
         return sorted(path.name for path in tree.iterdir())
@@ -138,6 +136,8 @@ def _stored(path: Path, wanted: str) -> dict[str, JSON]:
     """
     try:
         parsed = dicom.parse(path.read_bytes(), path.name, DEFAULT_LIMITS)
+        if dicom.skip_reason(parsed) is None:
+            dicom.check_pixels(parsed, DEFAULT_LIMITS)  # what cannot be read is not said to be kept
     except (TamperscopeError, OSError):
         path.unlink(missing_ok=True)
         return {"class": None, "uid": None, "study": None, "reason": CANNOT_UNDERSTAND}
@@ -166,15 +166,15 @@ def _place(instances: Sequence[Instance], folder: Path, root: str, *, by_digest:
     shared = len(os.path.commonpath(names)) + 1 if len(names) > 1 else 0
     wholes = Path(names[0]).name if len(names) == 1 else root
     total, touched = 0, {folder}
-    for instance, name, data in zip(instances, names, reader.payloads(instances), strict=True):
-        target = folder / cleaned(wholes)
+    for number, (instance, name, data) in enumerate(zip(instances, names, reader.payloads(instances), strict=True)):
+        total += len(data)
         if by_digest:
             target = folder / cleaned(root) / f"{hashlib.sha256(data).hexdigest()[:32]}.dcm"
-        elif len(names) > 1:
-            target = target / cleaned(name[shared:])
-        total += len(data)
-        if target.exists():
-            continue
+            if target.exists():
+                continue
+        else:
+            whole = cleaned(wholes) if len(names) == 1 else f"{cleaned(wholes)}/{cleaned(name[shared:])}"
+            target = placed(folder, whole, number)
         target.parent.mkdir(parents=True, exist_ok=True)
         if instance.member is None and instance.path is not None:
             os.link(instance.path, target)
@@ -205,9 +205,9 @@ def _row(upload: str, owner: str, name: str, one: Study, now: float) -> dict[str
     return {
         "upload": upload,
         "owner": owner,
-        "name": name,
-        "study_uid": None if one.study_uid is None else one.study_uid[:64],
-        "modalities": sorted({series.modality for series in one.series}),
+        "name": storable(name),
+        "study_uid": None if one.study_uid is None else storable(one.study_uid)[:64],
+        "modalities": sorted({storable(series.modality) for series in one.series}),
         "series": len(one.series),
         "slices": sum(instance.frames for instance in _instances(one)),
         "version": 0,
@@ -231,8 +231,8 @@ def _listed(reading: Reading) -> dict[str, Any]:
 
 def _why(reading: Reading) -> str:
     if reading.failed:
-        return reading.failed[0].error[:500]
-    return f"no image in it: {reading.skipped[0].reason}" if reading.skipped else "no image in it"
+        return storable(reading.failed[0].error[:500])
+    return storable(f"no image in it: {reading.skipped[0].reason}") if reading.skipped else "no image in it"
 
 
 def _files(folder: Path) -> list[Path]:

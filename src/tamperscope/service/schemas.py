@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 from tamperscope.service.accounts import LEAST_PASSWORD, MOST_PASSWORD, Role
 from tamperscope.service.studies import Opinion
@@ -34,8 +34,17 @@ STUDY: dict[str, JsonValue] = {
 }
 Text = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 """PostgreSQL takes no zero byte in a text."""
+Whole = Annotated[int, BeforeValidator(lambda value: int(value) if _is_whole(value) else value)]
+"""JSON has one kind of number: 3.0 is a whole one."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
 Seconds = Annotated[float, Field(description="Seconds since 1970, UTC.")]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Told(BaseModel):
@@ -67,7 +76,7 @@ class FileIn(Asked):
     """A file that is to be sent."""
 
     name: Name = Field(examples=["case17/IM0001.dcm"], description="Relative; what reports call it.")
-    bytes: int = Field(ge=0, le=1 << 50, examples=[525312])
+    bytes: Whole = Field(ge=0, le=1 << 50, examples=[525312])
 
 
 class UploadIn(Asked):
@@ -223,7 +232,7 @@ class ModelFull(ModelOut):
 
     training: dict[str, Any]
     results: dict[str, Any]
-    miss_rates: list[tuple[float, float]] = Field(description="False alarms per authentic series, forgeries missed.")
+    miss_rates: list[Pair] = Field(description="False alarms per authentic series, forgeries missed.")
 
 
 class IdentityOut(Told):
@@ -271,7 +280,11 @@ class NewToken(TokenOut):
     token: str
 
 
-UserName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@-]+$")]
+UserName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@-]+$"),
+    Field(examples=["reading-room"]),
+]
 Password = Annotated[str, StringConstraints(min_length=LEAST_PASSWORD, max_length=MOST_PASSWORD)]
 
 

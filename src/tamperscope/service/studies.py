@@ -225,7 +225,7 @@ class Studies:
         answer = self.report(study)
         found = [one for one in answer.series if one.name == series] if answer else []
         if not found:
-            raise MissingError(f"the study has no series {series[:80]!r}", hint="see its report")
+            raise MissingError("the study has no series of that name", hint="see its report")
         values = {"series": series, "digest": found[0].digest, "opinion": opinion, "comment": comment, "user": user}
         with self.engine.begin() as connection:
             connection.execute(insert(REVIEWS).values(scan=study, time=self.now(), **values))

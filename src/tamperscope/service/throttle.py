@@ -30,6 +30,10 @@ class Throttle:
             self._buckets.popitem(last=False)
         return 0.0 if enough else (cost - level) / rate
 
+    def back(self, who: str, cost: float = 1.0) -> None:
+        """Give back what was taken for something that turned out well."""
+        self._buckets[who] = min(self.burst, self._level(who) + cost), self.now()
+
     def empty(self, who: str) -> float:
         """Seconds until ``who`` may ask again, without taking anything; 0 for at once."""
         return max(1.0 - self._level(who), 0.0) / (self.per_minute / 60.0)

@@ -11,8 +11,8 @@ import re
 import secrets
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -88,9 +88,7 @@ class Uploads:
     engine: Engine
     limits: Limits
     now: Callable[[], float] = time.time
-    _locks: defaultdict[tuple[str, int], asyncio.Lock] = field(
-        default_factory=lambda: defaultdict(asyncio.Lock), init=False, repr=False
-    )
+    _locks: dict[tuple[str, int], tuple[asyncio.Lock, int]] = field(default_factory=dict, init=False, repr=False)
 
     def place(self, upload: str) -> Path:
         """The folder of an upload."""
@@ -104,7 +102,7 @@ class Uploads:
             FullError: the disk is nearly full.
             UsageError: it declares no file.
         """
-        total = self._fitting(files)
+        total = self._fitting(files, origin)
         self._room(owner, total)
         upload, now = secrets.token_hex(16), self.now()
         values = {"id": upload, "owner": owner, "name": cleaned(name), "origin": origin, "state": "open"}
@@ -119,23 +117,42 @@ class Uploads:
                 connection.execute(insert(UPLOAD_FILES), rows[first : first + BATCH])
         return self.one(upload)
 
-    def _fitting(self, files: Sequence[Declared]) -> int:
+    def _fitting(self, files: Sequence[Declared], origin: Origin) -> int:
         total, limits = sum(file.bytes for file in files), self.limits
         if not files:
             raise UsageError("the upload has no files", hint="declare at least one")
         if len(files) > limits.files:
             raise LimitError(f"{len(files)} files are more than {limits.files}", hint="send them in parts, or as a zip")
-        largest = max(files, key=lambda file: file.bytes)
-        if largest.bytes > limits.file_bytes or total > limits.upload_bytes:
-            what = f"{largest.bytes} bytes in one file, {total} in all"
+        # One request of STOW-RS has many files; how large each may be is seen as they come.
+        largest = max(file.bytes for file in files) if origin == "files" else 0
+        if largest > limits.file_bytes or total > limits.upload_bytes:
+            what = f"{largest} bytes in one file, {total} in all"
             hint = f"at most {limits.file_bytes} in one and {limits.upload_bytes} in all are taken"
             raise LimitError(what, hint=hint)
         return total
 
+    def room(self, owner: str) -> int:
+        """How many bytes this user may send at most in one request, where nobody says how many will come."""
+        limits = self.limits
+        used, _ = self._used(owner)
+        free = shutil.disk_usage(self.folder).free - limits.free_bytes
+        # One byte, which `begin` refuses and says why, where there is no room at all.
+        return max(min(limits.upload_bytes, limits.user_bytes - used, free), 1)
+
     def _room(self, owner: str, total: int) -> None:
         limits = self.limits
         if shutil.disk_usage(self.folder).free - total < limits.free_bytes:
-            raise FullError("the disk of the service is nearly full", hint="delete studies, or try again later")
+            raise full()
+        used, count = self._used(owner)
+        if count >= limits.open_uploads:
+            hint = "finish or cancel one first"
+            raise LimitError(f"{count} uploads are under way, {limits.open_uploads} may be", hint=hint)
+        if used + total > limits.user_bytes:
+            what = f"the studies of {owner} would take {used + total} bytes"
+            raise LimitError(what, hint=f"{limits.user_bytes} are allowed: delete some")
+
+    def _used(self, owner: str) -> tuple[int, int]:
+        """Bytes of a user's studies and of the uploads that are under way, and how many uploads these are."""
         kept = select(func.coalesce(func.sum(SCANS.c.bytes), 0)).where(SCANS.c.owner == owner)
         coming = select(func.coalesce(func.sum(UPLOADS.c.bytes), 0), func.count()).where(
             UPLOADS.c.owner == owner, UPLOADS.c.state.in_(("open", "received"))
@@ -143,42 +160,47 @@ class Uploads:
         with self.engine.connect() as connection:
             used = int(connection.execute(kept).scalar_one())
             under_way, count = connection.execute(coming).one()
-        if count >= limits.open_uploads:
-            hint = "finish or cancel one first"
-            raise LimitError(f"{count} uploads are under way, {limits.open_uploads} may be", hint=hint)
-        if used + int(under_way) + total > limits.user_bytes:
-            what = f"the studies of {owner} would take {used + int(under_way) + total} bytes"
-            raise LimitError(what, hint=f"{limits.user_bytes} are allowed: delete some")
+        return used + int(under_way), int(count)
 
-    async def append(self, upload: str, number: int, offset: int, pieces: AsyncIterator[bytes]) -> int:
+    async def append(
+        self, upload: str, number: int, offset: int, pieces: AsyncIterator[bytes], stated: int | None = None
+    ) -> int:
         """Add to a file, from ``offset`` on; how many bytes of it are there then.
+
+        ``stated`` is how many the sender says will come: too many are refused before they do.
 
         Raises:
             MissingError: there is no such file.
             OffsetError: the file does not end at ``offset``.
             LimitError: more comes than was declared.
             UsageError: the upload takes nothing any more.
+            FullError: the disk is full.
         """
-        file = self._open(upload, number)
-        path, left = self.place(upload) / str(number), file.bytes - offset
-        lock = self._locks[upload, number]
+        # In a thread: a database that is busy must not keep all others waiting.
+        file = await asyncio.to_thread(self._open, upload, number)
+        async with self._alone(upload, number):
+            try:
+                received = await _appended(self.place(upload) / str(number), file, offset, pieces, stated or 0)
+            except FileNotFoundError as error:
+                raise MissingError("there is no such upload", hint="it was cancelled meanwhile") from error
+            except OSError as error:
+                raise full() from error
+        await asyncio.to_thread(self._touch, upload)
+        return received
+
+    @asynccontextmanager
+    async def _alone(self, upload: str, number: int) -> AsyncIterator[None]:
+        """One sender at a time for each file; its lock is there as long as somebody holds it or waits for it."""
+        key = upload, number
+        lock, senders = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, senders + 1
         try:
             async with lock:
-                with path.open("ab") as stream:
-                    if stream.tell() != offset:
-                        raise OffsetError(offset, stream.tell())
-                    async for piece in pieces:
-                        left -= len(piece)
-                        if left < 0:
-                            raise LimitError(f"{file.name} has more than its {file.bytes} bytes", hint="declare more")
-                        stream.write(piece)
-                        # What was written stays if the sender goes away, or this process is killed.
-                        stream.flush()
+                yield
         finally:
-            if not lock.locked():
-                self._locks.pop((upload, number), None)
-        self._touch(upload)
-        return file.bytes - left
+            lock, senders = self._locks.pop(key)
+            if senders > 1:
+                self._locks[key] = lock, senders - 1
 
     def _open(self, upload: str, number: int) -> File:
         one = self.one(upload)
@@ -288,6 +310,33 @@ class Uploads:
         return len(stale)
 
 
+async def _appended(path: Path, file: File, offset: int, pieces: AsyncIterator[bytes], stated: int) -> int:
+    """Write pieces behind what is there; the size of the file then."""
+    size = offset
+    with path.open("ab") as stream:
+        if stream.tell() != offset:
+            raise OffsetError(offset, stream.tell())
+        if offset + stated > file.bytes:
+            raise _too_long(file)
+        async for piece in pieces:
+            size += len(piece)
+            if size > file.bytes:
+                raise _too_long(file)
+            stream.write(piece)
+            # What was written stays if the sender goes away, or this process is killed.
+            stream.flush()
+    return size
+
+
+def _too_long(file: File) -> LimitError:
+    return LimitError(f"file {file.number} has more than its {file.bytes} bytes", hint="declare more")
+
+
+def full() -> FullError:
+    """There is no room left on the disk."""
+    return FullError("the disk of the service is nearly full", hint="delete studies, or try again later")
+
+
 def _upload(row: Any) -> Upload:
     names = ("id", "owner", "name", "state", "bytes", "made", "changed", "error", "result")
     return Upload(*(row[name] for name in names))
@@ -300,6 +349,11 @@ def _size(path: Path) -> int:
         return 0
 
 
+def storable(text: str) -> str:
+    """A text from a file as every database takes it: PostgreSQL no zero byte, SQLite no half of a character."""
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()
+
+
 def cleaned(name: str) -> str:
     """A name from outside as a relative path that stays where it is put, of parts that every file system takes."""
     parts = []
@@ -310,4 +364,12 @@ def cleaned(name: str) -> str:
         if part not in ("", ".", ".."):
             parts.append(part.encode("utf-8", "replace").decode())
     kept = "/".join(parts)
-    return kept if kept and len(kept) <= MOST_NAME else (parts[-1] if parts else "file")
+    return kept if kept and len(kept.encode()) <= MOST_NAME else (parts[-1] if parts else "file")
+
+
+def placed(folder: Path, name: str, number: int) -> Path:
+    """Where a file called ``name`` goes: as it is called, or into a folder by its number where that place is taken."""
+    target, spare = folder / name, f"file-{number}"
+    while target.exists() or any(parent.is_file() for parent in target.parents):
+        target, spare = folder / spare / Path(name).name, f"{spare}_"
+    return target

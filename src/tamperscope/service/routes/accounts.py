@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -39,11 +41,11 @@ def me(identity: Viewer) -> IdentityOut:
 def password(wanted: PasswordIn, service: TheService, identity: Viewer, request: Request) -> Response:
     """Change your password; all your sessions end."""
     host = request.client.host if request.client else ""
-    if service.failures.empty(host):
+    if service.failures.wait(host):
         raise HTTPException(429, "too many wrong passwords", {"retry-after": "60"})
     if not service.accounts.change_password(identity.name, wanted.old, wanted.new):
-        service.failures.wait(host)
         raise HTTPException(403, "the old password is wrong")
+    service.failures.back(host)
     service.audit.write("user", user=identity.name, by=identity.name, change="password")
     return Response(status_code=204)
 
@@ -120,7 +122,13 @@ def last_lines(service: Service, limit: int) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in reversed(deque(lines, limit))]
+        return list(_parsed(reversed(deque(lines, limit))))
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with suppress(ValueError):  # cut short by a full disk
+            yield json.loads(line)
 
 
 def _user(service: Service, name: str) -> UserOut:

@@ -22,8 +22,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "It does not fit the state that the thing is in."},
     413: {"model": Problem, "description": "It is larger than is allowed."},
     415: {"model": Problem, "description": "It is of another type than is taken."},
+    421: {"model": Problem, "description": "The service does not answer to that Host."},
     422: {"model": Problem, "description": "A value is missing or will not do."},
     429: {"model": Problem, "description": "Too many requests: wait as long as Retry-After says."},
+    500: {"model": Problem, "description": "A fault of the service; its audit log says where."},
+    503: {"model": Problem, "description": "The database is away, or there are too many connections."},
     507: {"model": Problem, "description": "The disk of the service is nearly full."},
 }
 
@@ -51,6 +54,12 @@ Viewer = Annotated[Identity, Depends(_needing("viewer"))]
 Submitter = Annotated[Identity, Depends(_needing("submitter"))]
 Administrator = Annotated[Identity, Depends(_needing("administrator"))]
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["3f2504e04f8911d39a0c0305e82c3301"])]
+
+
+def stated_bytes(request: Request) -> int | None:
+    """How long the body says it is; None if it does not."""
+    stated = request.headers.get("content-length", "")
+    return int(stated) if stated.isdecimal() else None
 
 
 def owned(row: StudyRow, identity: Identity) -> StudyRow:

@@ -36,7 +36,7 @@ def one(comparison: Id, service: TheService, _: Viewer) -> ComparisonOut:
 @router.get("/{comparison}/series/{number}/{part}", response_class=FileResponse, responses={200: FILE})
 def view(
     comparison: Id,
-    number: Annotated[int, Path(ge=0, le=100_000)],
+    number: Annotated[int, Path(ge=0, le=100_000, examples=[0])],
     part: Literal["before.nii.gz", "after.nii.gz", "difference.nii.gz"],
     service: TheService,
     _: Viewer,

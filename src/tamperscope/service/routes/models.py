@@ -28,7 +28,7 @@ def one(name: Annotated[str, Path(max_length=100, examples=["ct-fast"])], _: Vie
     try:
         card = detectors.chosen_card(name)
     except UsageError as error:
-        raise MissingError(error.message, hint=error.hint) from error
+        raise MissingError("no model is called so", hint=error.hint) from error
     more = {"training": card.training, "results": card.results, "miss_rates": card.calibration.miss_rates}
     return ModelFull.model_validate({**_facts(card), **more})
 

@@ -21,10 +21,10 @@ from starlette.requests import ClientDisconnect
 from tamperscope.errors import LimitError, UsageError
 from tamperscope.service.config import Limits
 from tamperscope.service.reading import ANY_STUDY
-from tamperscope.service.routes.common import PROBLEMS, Submitter, TheService
+from tamperscope.service.routes.common import PROBLEMS, Submitter, TheService, stated_bytes
 from tamperscope.service.schemas import Problem
 from tamperscope.service.service import Service
-from tamperscope.service.uploads import Declared, Upload
+from tamperscope.service.uploads import Declared, Upload, full
 
 JSON_TYPE = "application/dicom+json"
 BUSY: dict[int | str, dict[str, Any]] = {
@@ -45,7 +45,7 @@ ANSWER: dict[int | str, dict[str, Any]] = {
     202: {"description": "Some are kept.", "content": {JSON_TYPE: {"schema": {"type": "object"}}}},
     409: {"description": "None is kept."},
 }
-StudyUid = Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
+StudyUid = Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64, examples=["1.2.826.0.1.3680043.8.498.1"])]
 
 
 @router.post("/studies", openapi_extra=BODY, responses=ANSWER, response_class=Response)
@@ -64,19 +64,20 @@ async def _store(request: Request, service: Service, owner: str, study: str) -> 
     boundary = _boundary(request.headers.get("content-type", ""))
     if not _acceptable(request.headers.get("accept", "*/*")):
         raise HTTPException(406, f"the answer is {JSON_TYPE}")
-    uploads, limits = service.uploads, service.config.limits
-    stated = request.headers.get("content-length", "")
-    size = int(stated) if stated.isdecimal() else 0
+    uploads = service.uploads
+    size = stated_bytes(request)
+    if size is None:
+        size = await run_in_threadpool(uploads.room, owner)
     upload = await run_in_threadpool(uploads.begin, owner, study, [Declared("instances", size)], "stow")
     try:
-        parts = Parts(uploads.place(upload.id), limits)
+        parts = Parts(uploads.place(upload.id), service.config.limits, size)
         await _received(request.stream(), parts, boundary)
         came = [Declared(f"{number}.dcm", size) for number, size in enumerate(parts.sizes)]
         await run_in_threadpool(uploads.settle, upload.id, came)
         await run_in_threadpool(uploads.complete, upload.id)
     except BaseException:
         with suppress(UsageError):
-            uploads.cancel(upload.id)
+            await run_in_threadpool(uploads.cancel, upload.id)
         raise
     service.audit.write("uploaded", upload=upload.id, user=owner, instances=len(parts.sizes))
     return _answer(await _read(service, upload))
@@ -92,6 +93,8 @@ async def _received(stream: AsyncIterator[bytes], parts: Parts, boundary: bytes)
         raise HTTPException(400, "the connection broke off") from error
     except MultipartParseError as error:
         raise HTTPException(400, "the body is no multipart/related of that boundary") from error
+    except OSError as error:
+        raise full() from error
     finally:
         parts.close()
     if not parts.whole:
@@ -106,6 +109,8 @@ class Parts:
 
     folder: FilePath
     limits: Limits
+    most: int
+    """Bytes of all of them."""
     sizes: list[int] = field(default_factory=list)
     whole: bool = False
     _open: BinaryIO | None = None
@@ -135,7 +140,7 @@ class Parts:
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._total += end - start
         self.sizes[-1] += end - start
-        if self._total > self.limits.upload_bytes or self.sizes[-1] > self.limits.file_bytes:
+        if self._total > self.most or self.sizes[-1] > self.limits.file_bytes:
             raise LimitError("the body is larger than an upload may be", hint="send it in several requests")
         if self._open is not None:
             self._open.write(memoryview(data)[start:end])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
 
 from tamperscope.records import JSON, Label
@@ -36,7 +37,10 @@ REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src
 SHOWN_POLICY = {"cache-control": "private, max-age=3600"}
 """Of what the viewer fetches, whose address has the version of the result in it."""
 MOST_EXPORTED, MOST_PRINTED = 10_000, 1000
-FILE: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+REPORT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"schema": {"type": "object", "description": "tamperscope/report/1"}}}}
+}
 
 
 def wanted(
@@ -57,10 +61,14 @@ def wanted(
     return Filter(state, verdict, modality or None, opinion, upload or None, text, sort, descending, limit, offset)
 
 
-def _holds(kind: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}
+def _holds(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": dict.fromkeys(kinds, BINARY)}}
 
 
+ANY_RESULT = _holds("application/octet-stream", *(kind.split(";")[0] for kind in TYPES.values()))
+ANY_RESULT[200]["content"]["application/json"] = REPORT[200]["content"]["application/json"]
+ResultName = Annotated[str, PathParameter(max_length=1000, examples=["report.json"])]
+SeriesName = Annotated[str, PathParameter(max_length=1000, examples=["case17"])]
 Wanted = Annotated[Filter, Depends(wanted)]
 
 
@@ -142,15 +150,15 @@ def files(study: Id, service: TheService, _: Viewer) -> list[ResultOut]:
     return [ResultOut.model_validate(file) for file in service.studies.files(study)]
 
 
-@router.get("/studies/{study}/files/{name}", response_class=FileResponse, responses={200: FILE})
-def file(study: Id, name: str, service: TheService, identity: Viewer) -> FileResponse:
+@router.get("/studies/{study}/files/{name}", response_class=FileResponse, responses=ANY_RESULT)
+def file(study: Id, name: ResultName, service: TheService, identity: Viewer) -> FileResponse:
     """A file with results."""
     path = service.studies.file(study, name)
     service.audit.write("exported", study=study, what=path.suffix, user=identity.name)
     return _file(path)
 
 
-@router.get("/studies/{study}/report.json", response_class=FileResponse, responses=_holds("application/json"))
+@router.get("/studies/{study}/report.json", response_class=FileResponse, responses=REPORT)
 def report_json(study: Id, service: TheService, _: Viewer) -> FileResponse:
     """The report by the schema tamperscope/report/1."""
     return _file(service.studies.file(study, "report.json"), inline=True)
@@ -189,10 +197,14 @@ def thumbnail(study: Id, service: TheService, _: Viewer) -> FileResponse:
     return _file(service.studies.file(study, "thumbnail.png", VIEWS), shown=True)
 
 
-@router.get("/studies/{study}/series/{series}/{part}", response_class=FileResponse, responses={200: FILE})
+@router.get(
+    "/studies/{study}/series/{series}/{part}",
+    response_class=FileResponse,
+    responses=_holds("image/png", "application/gzip"),
+)
 def view(
     study: Id,
-    series: str,
+    series: SeriesName,
     part: Literal["picture.png", "volume.nii.gz", "heatmap.nii.gz", "residual.nii.gz"],
     service: TheService,
     _: Viewer,

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from tamperscope.errors import UsageError
 from tamperscope.service.accounts import Identity
-from tamperscope.service.routes.common import PROBLEMS, Id, Submitter, TheService
+from tamperscope.service.routes.common import PROBLEMS, Id, Submitter, TheService, stated_bytes
 from tamperscope.service.schemas import Behind, Received, UploadIn, UploadOut
 from tamperscope.service.service import Service
 from tamperscope.service.uploads import Declared, Upload
@@ -62,7 +62,7 @@ def one(upload: Id, service: TheService, identity: Submitter) -> UploadOut:
 @router.patch("/uploads/{upload}/files/{number}", openapi_extra=BINARY, responses={409: {"model": Behind}})
 async def append(
     upload: Id,
-    number: int,
+    number: Annotated[int, Path(ge=0, le=1_000_000, examples=[0])],
     request: Request,
     service: TheService,
     identity: Submitter,
@@ -74,7 +74,8 @@ async def append(
     """
     await run_in_threadpool(_own, service, upload, identity)
     try:
-        return Received(received=await service.uploads.append(upload, number, offset, request.stream()))
+        pieces, stated = request.stream(), stated_bytes(request)
+        return Received(received=await service.uploads.append(upload, number, offset, pieces, stated))
     except ClientDisconnect as error:
         raise HTTPException(400, "the connection broke off") from error
 
@@ -107,9 +108,10 @@ async def hand_in(
 
     ``curl --data-binary @case17.zip -H "Authorization: Bearer $TOKEN" ".../api/v1/studies?name=case17.zip"``
     """
-    uploads, limits = service.uploads, service.config.limits
-    stated = request.headers.get("content-length", "")
-    size = int(stated) if stated.isdecimal() else min(limits.file_bytes, limits.upload_bytes)
+    uploads = service.uploads
+    size = stated_bytes(request)
+    if size is None:
+        size = min(await run_in_threadpool(uploads.room, identity.name), service.config.limits.file_bytes)
     upload = await run_in_threadpool(uploads.begin, identity.name, name, [Declared(name, size)])
     try:
         received = await uploads.append(upload.id, 0, 0, _some(request.stream()))
@@ -118,7 +120,7 @@ async def hand_in(
     except BaseException:
         # Whoever breaks off here begins anew: there is no number under which to go on.
         with suppress(UsageError):
-            uploads.cancel(upload.id)
+            await run_in_threadpool(uploads.cancel, upload.id)
         raise
     service.audit.write("uploaded", upload=upload.id, user=identity.name, bytes=done.bytes)
     return await run_in_threadpool(told, service, done)
