@@ -88,7 +88,7 @@ def test_names_are_text_wherever_they_stand(one, submitter, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "query", ["sort=nothing&offset=-1&descending=maybe", "state=x&modality=%00&text=%25", "offset=9999999"]
+    "query", ["sort=nothing&offset=-1&descending=maybe", "state=x&modality=%01&text=%25", "offset=9999999"]
 )
 def test_an_address_that_makes_no_sense_still_shows_a_page(viewer, query):
     html(viewer, f"/?{query}")
