@@ -10,7 +10,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 TRAIN_TESTS = $(shell grep -rlE --include='*.py' 'importorskip."(torch|timm|onnx|sklearn|matplotlib)"' tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train demo test test-base test-train readme check format vendor benchmark
+.PHONY: help setup setup-train demo test test-base test-train readme check format vendor pictures benchmark
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ format: $(VENV)/.dev  ## Bring the code into shape
 
 vendor: $(PY)  ## Fetch the viewer of the web page anew, at its pinned version; needs npm
 	@$(PY) tools/vendor.py
+
+pictures: $(VENV)/.dev  ## Draw the pictures of docs/page.md; needs chromium
+	@$(PY) tools/pictures.py
 
 benchmark: $(VENV)/.base  ## Time and memory of a scan
 	@$(PY) benchmarks/scan.py

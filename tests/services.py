@@ -110,10 +110,8 @@ def until(true: object, within_s: float = 60.0) -> None:
 
 
 @contextmanager
-def running(
-    folder: Path, port: int, *more: str, said: list[str] | None = None
-) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """`tamperscope serve` for real, and a client with the key that it prints; ``said`` gets what it prints later."""
+def running(folder: Path, port: int, *more: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """`tamperscope serve` for real, and a client with the key that it prints."""
     words = [sys.executable, "-m", "tamperscope", "serve", "--folder", str(folder), "--port", str(port), *more]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
@@ -125,6 +123,6 @@ def running(
             yield process, client
     finally:
         process.terminate()
-        later, _ = process.communicate(timeout=60)
-        if said is not None:
-            said.append(later)
+        process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from builders import png
+from signing import certificate, pem
 from tamperscope import __version__, cli, phantom, report
 
 
@@ -64,6 +65,12 @@ def chest(tmp_path_factory) -> Path:
 
 
 # --- exit codes ---
+
+
+def test_whom_to_trust_is_a_file_of_certificates(photo, tmp_path):
+    assert run("scan", photo, "--json", "--trust", tmp_path / "nobody.pem").exit_code == 2
+    (tmp_path / "ca.pem").write_bytes(pem(certificate("ca", "ca", issues=True)))
+    assert run("scan", photo, "--json", "--trust", tmp_path / "ca.pem").exit_code == 3
 
 
 def test_a_photo_is_inconclusive(photo, tmp_path):
@@ -251,7 +258,7 @@ def test_help_answers_for_every_command(command):
 
 def test_the_help_of_scan_tells_the_exit_codes():
     text = " ".join(run("scan", "--help").stdout.split())
-    assert "Exit codes: 0 no evidence of tampering; 1 at least one series is suspicious; 2 usage error" in text
+    assert "Exit codes: 0 no evidence of tampering; 1 at least one series is suspicious or was changed" in text
     assert "3 nothing suspicious" in text
     assert "4 some inputs failed" in text
 

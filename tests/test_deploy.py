@@ -15,22 +15,34 @@ ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 
 
-def settings() -> list[str]:
-    """Every node.toml of deploy/ and docs/node.md."""
-    shown = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "docs" / "node.md").read_text(), re.MULTILINE | re.DOTALL)
-    return [*(path.read_text() for path in sorted(DEPLOY.glob("*.toml"))), *shown]
+def settings(kind: str) -> list[str]:
+    """Every configuration of the node, or of the service, in deploy/ and docs/."""
+    shown = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "docs" / f"{kind}.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [*(path.read_text() for path in sorted(DEPLOY.glob(f"*{kind}.toml"))), *shown]
 
 
 def test_the_settings_that_are_shown_are_settings_that_work(tmp_path):
     pytest.importorskip("pynetdicom", reason="the extra [dicom] is not installed")
     from tamperscope.node.config import read
 
-    found = settings()
+    found = settings("node")
     assert len(found) >= 3
     for number, text in enumerate(found):
         path = tmp_path / f"{number}.toml"
         path.write_text(text)
         assert read(path).destinations
+
+
+def test_the_settings_of_the_service_work_too(tmp_path):
+    pytest.importorskip("argon2", reason="the extra [serve] is not installed")
+    from tamperscope.service.config import check, read
+
+    found = settings("service")
+    assert len(found) >= 3
+    for number, text in enumerate(found):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text)
+        check(read(path), users=True)
 
 
 def test_orthancs_settings_name_what_is_there():
@@ -45,12 +57,13 @@ def test_orthancs_settings_name_what_is_there():
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_the_unit_is_one_that_systemd_takes(tmp_path):
-    unit = (DEPLOY / "tamperscope-node.service").read_text()
-    path = tmp_path / "tamperscope-node.service"
+@pytest.mark.parametrize("name", ["tamperscope-node", "tamperscope-serve"])
+def test_the_unit_is_one_that_systemd_takes(tmp_path, name):
+    unit = (DEPLOY / f"{name}.service").read_text()
+    path = tmp_path / f"{name}.service"
     path.write_text(unit.replace("/opt/tamperscope/bin/tamperscope", sys.executable))
     done = subprocess.run(["systemd-analyze", "verify", str(path)], capture_output=True, text=True, check=False)
-    said = [line for line in done.stderr.splitlines() if "tamperscope-node" in line]
+    said = [line for line in done.stderr.splitlines() if name in line]
     assert said == []
 
 

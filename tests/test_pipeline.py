@@ -16,6 +16,7 @@ from pydicom.uid import JPEG2000Lossless
 
 import tamperscope
 from builders import ct, nifti, png, to_bytes, zipped
+from signing import certificate, needs_dcmsign, pem, sign, signer
 from tamperscope import detectors, phantom, report, scan
 from tamperscope.errors import UsageError, WeightsError
 from tamperscope.records import Volume
@@ -371,3 +372,48 @@ def test_the_report_does_not_name_the_patient(tmp_path):
     scan(tmp_path / "in", out=tmp_path / "out", cards=NOISE)
     for path in (tmp_path / "out").glob("report.*"):
         assert "SECRET" not in path.read_text(encoding="utf-8")
+
+
+# --- provenance ---
+
+
+@pytest.fixture
+def signed(tmp_path):
+    """A signed phantom of two slices, its authority as PEM, and what changes one bit of its pixels."""
+    ca = certificate("ca", "ca", issues=True)
+    (tmp_path / "ca.pem").write_bytes(pem(ca))
+    by = signer(tmp_path / "keys", certificate("scanner", "ca"), "scanner")
+    for path in phantom.write_dicom(chest(1), tmp_path / "signed"):
+        path.write_bytes(sign(by, path.read_bytes(), tmp_path))
+    return tmp_path / "signed", tmp_path / "ca.pem"
+
+
+@needs_dcmsign
+def test_a_broken_signature_outranks_the_score_and_leaves_it_alone(signed, tmp_path):
+    folder, authority = signed
+    (before,) = scan(folder, cards=NOISE, trust=authority).series
+    assert before.provenance.state == "verified"
+    assert scan(folder, cards=NOISE).series[0].provenance.state == "absent", "nobody is trusted"
+    path = sorted(folder.iterdir())[1]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    answer = scan(folder, cards=NOISE, trust=[authority], out=tmp_path / "out")
+    (series,) = answer.series
+    assert (series.provenance.state, series.broken, series.alarming) == ("broken", True, True)
+    assert answer.exit_code == 1
+    assert series.verdict == before.verdict
+    assert series.probability == pytest.approx(before.probability, abs=0.05)
+    (alarm,) = [one for one in series.provenance.findings if one.severity == "alarm"]
+    assert alarm.files == (str(path),)
+    tree = json.loads((tmp_path / "out" / "report.json").read_text())
+    jsonschema.validate(tree, report.json.schema())
+    assert tree["studies"][0]["series"][0]["provenance"]["findings"][0]["severity"] == "alarm"
+    for name in ("report.html", "report.csv"):
+        assert "was changed after it was signed" in (tmp_path / "out" / name).read_text()
+    assert "CHANGED SINCE IT WAS SIGNED" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_trust_that_cannot_be_read_is_told_before_anything_is_scanned(inputs, tmp_path):
+    with pytest.raises(UsageError, match="nowhere"):
+        scan(inputs, trust=tmp_path / "nowhere.pem")

@@ -108,3 +108,22 @@ def test_the_digest_depends_on_shape_and_values_not_on_memory(volume):
     assert voxel_digest(changed) != volume.digest
     state = hashlib.sha256(b"(5, 9, 7) <f4" + voxels.tobytes())
     assert volume.digest == state.hexdigest(), "anyone can compute it"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "code"),
+    [
+        ("no_evidence", "broken", 1),
+        ("inconclusive", "broken", 1),
+        ("suspicious", "verified", 1),
+        ("no_evidence", "contradictory", 0),
+        ("no_evidence", "verified", 0),
+        ("inconclusive", "absent", 3),
+    ],
+)
+def test_a_broken_signature_decides_the_exit_code_and_nothing_else_of_provenance_does(verdict, state, code):
+    series = SeriesResult(
+        None, "CT", (), (1, 1, 1), None, verdict, None, None, (), (), (), Provenance(state), reasons=()
+    )
+    assert Report((StudyResult("x", None, (series,)),)).exit_code == code
+    assert series.broken == (state == "broken")

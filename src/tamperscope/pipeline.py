@@ -13,12 +13,14 @@ import tamperscope
 from tamperscope import detectors, report, study, verdict
 from tamperscope.calibrate import calibrated
 from tamperscope.decode import decode
-from tamperscope.detectors import Detector
+from tamperscope.detectors import Detector, provenance
+from tamperscope.detectors.provenance import Trust
 from tamperscope.errors import InputError, UnreadableError, UsageError
 from tamperscope.records import (
     Evidence,
     Failure,
     ModelInfo,
+    Provenance,
     Report,
     Series,
     SeriesResult,
@@ -33,6 +35,8 @@ from tamperscope.verdict import Policy
 from tamperscope.weights import Card
 
 Source = str | PathLike[str] | bytes
+Trusted = str | PathLike[str]
+"""A PEM file of certificates, or a folder of such files."""
 Tick = Callable[[str, int, int], None]
 """Called with what is being scanned, slices done and slices in all."""
 
@@ -58,6 +62,7 @@ def scan(
     sign_certificate: str | PathLike[str] | None = None,
     decoded: Callable[[Volume], None] | None = None,
     judged: Callable[[Volume, SeriesResult], None] | None = None,
+    trust: Trusted | Iterable[Trusted] | None = None,
 ) -> Report:
     """Read, judge and report everything below the given paths, or in the given bytes. Nothing of the input changes.
 
@@ -83,6 +88,7 @@ def scan(
         sign_certificate: Its certificate chain (PEM): each PNG gets Content Credentials (C2PA) with it.
         decoded: Shown the pixels of each series before it is judged, if given; must not change them.
         judged: Shown them again with what was found, heat map included.
+        trust: Certificates, as PEM files or folders, whose signatures vouch for a file; nobody's if None.
 
     Returns:
         The report. Input that cannot be used is listed in it and raises nothing; a series of which a DICOM object
@@ -90,7 +96,8 @@ def scan(
 
     Raises:
         UsageError: ``out`` or ``dicom_out`` cannot be written, there is no such kind, ``pdf`` or ``sign_key`` is given
-            without ``out``, ``sign_certificate`` without ``sign_key``, or key or certificate cannot be used.
+            without ``out``, ``sign_certificate`` without ``sign_key``, key or certificate cannot be used, or ``trust``
+            holds no certificate.
         MissingExtraError: ``dicom_out`` is given, and highdicom is not installed; ``pdf``, ``sign_key`` or
             ``sign_certificate`` is, and reportlab, cryptography or c2pa-python is not.
         WeightsError: a model is missing or not the one that its Card promises.
@@ -109,6 +116,7 @@ def scan(
         decoded,
         judged,
         _papers(out, pdf, when, sign_key, sign_password, sign_certificate),
+        provenance.trust.load(trust),
     )
     return scanner.scan(source)
 
@@ -176,6 +184,7 @@ class _Scanner:
     decoded: Callable[[Volume], None] | None
     judged: Callable[[Volume, SeriesResult], None] | None
     papers: _Papers
+    trusted: Trust
     failed: list[Failure] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     heatmaps: list[str] = field(default_factory=list)
@@ -236,7 +245,8 @@ class _Scanner:
             if self.decoded is not None:
                 self.decoded(volume)
             asked = [tool for tool in tools if tool[0].input.takes(volume.modality)] or tools
-            result = replace(self._judge(volume, asked, name), file_digests=_file_digests(series, volume))
+            origin = provenance.examine(series, volume, self.limits, self.trusted)
+            result = replace(self._judge(volume, asked, name, origin), file_digests=_file_digests(series, volume))
             if self.delivery is not None:
                 result = self._delivered(self.delivery, series, volume, result, [card for card, _ in asked])
             if self.out is not None:
@@ -293,7 +303,7 @@ class _Scanner:
         self.objects += objects.write(made, delivery.folder, result.name)
         return replace(result, findings=(*result.findings, *made.findings))
 
-    def _judge(self, volume: Volume, asked: list[tuple[Card, Detector]], name: str) -> SeriesResult:
+    def _judge(self, volume: Volume, asked: list[tuple[Card, Detector]], name: str, origin: Provenance) -> SeriesResult:
         """By the models ``asked``: those for such pictures, the first of which decides, or all, which say why not.
 
         Only the deciding detector keeps its heat map, which takes as much memory as the volume.
@@ -317,7 +327,7 @@ class _Scanner:
             slices=_slices(volume, first),
             regions=answer.regions,
             evidence=tuple(replace(one, heatmap=None) for one in evidence),
-            provenance=detectors.provenance(volume.header),
+            provenance=origin,
             reasons=answer.reasons,
             heatmap=first.heatmap,
             digest=volume.digest,

@@ -20,6 +20,7 @@ Label: TypeAlias = Literal["suspicious", "no_evidence", "inconclusive"]
 Format: TypeAlias = Literal["dicom", "nifti", "picture"]
 Geometry: TypeAlias = Literal["patient", "spacing", "none"]
 Severity: TypeAlias = Literal["note", "warning", "alarm"]
+Origin: TypeAlias = Literal["verified", "absent", "broken", "contradictory"]
 FloatArray: TypeAlias = NDArray[np.float32]
 MaskArray: TypeAlias = NDArray[np.bool_]
 
@@ -275,7 +276,9 @@ class Finding:
 class Provenance:
     """What the file says about its own origin: an axis of its own, never mixed into the probability."""
 
-    state: Literal["verified", "absent", "broken", "contradictory"]
+    state: Origin
+    """"broken": changed since it was signed; "contradictory": the file contradicts itself; "verified": signed by whom
+    the caller trusts, and unchanged since; "absent": none of these, which is common and no sign of guilt."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -304,6 +307,16 @@ class SeriesResult:
     findings: tuple[str, ...] = ()
     name: str = ""
     """Stem of the files written for this series, unique in the report, made of safe characters."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it was changed since somebody signed it, which outranks whatever the pixels say."""
+        return self.provenance.state == "broken"
+
+    @property
+    def alarming(self) -> bool:
+        """Whether it needs a look: its pixels are suspicious, or it was changed since it was signed."""
+        return self.broken or self.verdict == "suspicious"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -341,11 +354,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 clear, 1 suspicious, 2 nothing could be read, 3 inconclusive, 4 some inputs failed."""
+        """0 clear, 1 suspicious or changed since signed, 2 nothing to read, 3 inconclusive, 4 some inputs failed."""
         labels = {series.verdict for series in self.series}
         if not labels:
             return 2
-        if "suspicious" in labels:
+        if any(series.alarming for series in self.series):
             return 1
         if "inconclusive" in labels:
             return 3

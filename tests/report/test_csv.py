@@ -61,3 +61,12 @@ def test_what_is_not_known_is_an_empty_cell(make):
     result = make["inconclusive"](probability=float("nan"))
     (row,) = rows(Report(studies=(StudyResult("x", None, (result,)),)))
     assert {row[name] for name in ("probability", "threshold", "suspicious_slices", "region_k", "study_uid")} == {""}
+
+
+def test_provenance_has_its_columns(reports):
+    row, other, *_ = rows(reports["full"])
+    assert (row["provenance"], row["provenance_findings"]) == (
+        "broken",
+        "alarm: The signature does not match the pixels.",
+    )
+    assert (other["provenance"], other["provenance_findings"]) == ("absent", "")

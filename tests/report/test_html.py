@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from tamperscope import detectors
-from tamperscope.report import chapters, html
+from tamperscope.records import Finding, Provenance, Report, StudyResult
+from tamperscope.report import chapters, html, words
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -105,7 +106,7 @@ def test_text_has_the_contrast_of_wcag_aa(reports, scheme):
     block = style.split(":root {")[scheme + 1].split("}")[0]
     colours = dict(pair.strip().removeprefix("--").split(": ") for pair in block.split(";") if "--" in pair)
     pairs = [(ink, back) for ink in ("ink", "soft", "link") for back in ("page", "card")]
-    pairs += [(label, f"{label}-back") for label in html.LABELS]
+    pairs += [(label, f"{label}-back") for label in (*html.LABELS, "alarm")]
     for ink, back in pairs:
         dark, light = sorted([luminance(colours[ink]), luminance(colours[back])])
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, back)
@@ -164,3 +165,18 @@ def test_a_signed_and_dated_report_says_so(reports):
     assert "openssl dgst" in text
     assert "Not signed" not in text
     assert "Not signed" in Page(html.render(full, {})).text
+
+
+@pytest.mark.parametrize("state", ["verified", "absent", "broken", "contradictory"])
+def test_provenance_is_said_in_words(make, state):
+    findings = (
+        Finding("a", "alarm", "The first.", "PS3.15 C.1", ("one.dcm",)),
+        Finding("b", "note", "The second.", "PS3.10 7.1", tuple(f"{n}.dcm" for n in range(9))),
+    )
+    series = make["no_evidence"](provenance=Provenance(state, findings))
+    page = Page(html.render(Report((StudyResult("x", None, (series,)),)), {}))
+    for words_ in (words.ORIGINS[state], words.ORIGIN_MEANINGS[state], "The first.", "PS3.15 C.1", "Alarm", "Note"):
+        assert words_ in page.text
+    assert "9 files, the first 0.dcm" in page.text
+    assert (words.CHANGED in page.text) == (state == "broken")
+    assert ("no sign of guilt" in page.text) == (state == "absent")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tamperscope import phantom
-from tamperscope.records import OperatingPoint, Region, SliceScore
+from tamperscope.records import OperatingPoint, Provenance, Region, SliceScore
 from tamperscope.report import blocks, picture, png
 
 SHAPES = [(1, 1, 1), (1, 64, 64), (3, 64, 48), (300, 8, 8), (2, 300, 4), (2, 4, 300), (1, 1200, 900)]
@@ -138,3 +138,12 @@ def test_text_fits_its_block(content, width):
     image = blocks.text(content, 20, (255, 255, 255), width)
     assert image.width == width
     assert image.height <= blocks.LINES * 26 + 2
+
+
+def test_a_broken_signature_is_drawn_in_the_colour_of_alarm(make, volume):
+    quiet = make["no_evidence"](slices=())
+    broken = replace(quiet, provenance=Provenance("broken"))
+    alarm = png.VERDICT_COLOURS["suspicious"]
+    assert alarm in colours_of(png.draw(volume, broken))
+    assert alarm not in colours_of(png.draw(volume, quiet))
+    assert png.draw(volume, broken).height > png.draw(volume, quiet).height

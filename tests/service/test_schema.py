@@ -7,14 +7,15 @@ from collections import Counter
 
 import pytest
 
+pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
 from services import caller, service, work
 from tamperscope.service.app import make
 from tamperscope.service.config import Limits, Server
-
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
-config = pytest.importorskip("schemathesis.config")
-engine = pytest.importorskip("schemathesis.engine")
-events = pytest.importorskip("schemathesis.engine.events")
 
 ENDLESS = "/api/v1/events"
 """Never ends, so that it cannot be asked for its whole answer; test_events.py reads it."""
@@ -47,7 +48,7 @@ def asked(tmp_path_factory):
     worker = threading.Thread(target=working)
     worker.start()
     token = one.accounts.new_token("administrator", "test", 1.0)[1]
-    settings = config.SchemathesisConfig.from_dict(
+    config = SchemathesisConfig.from_dict(
         {
             "seed": 1,
             "checks": CHECKS,
@@ -56,7 +57,7 @@ def asked(tmp_path_factory):
             "phases": {"stateful": {"max-steps": 4}},
         }
     )
-    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", make(one), config=settings).exclude(path=ENDLESS)
+    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", make(one), config=config).exclude(path=ENDLESS)
     schemathesis.serializer("multipart/related")(_related)
     schemathesis.hook("before_call")(_bounded)
     yield schema
@@ -81,7 +82,7 @@ def _bounded(_, case, __):
 
 def test_what_the_description_says_holds(asked):
     wrong, phases = [], Counter()
-    for event in engine.from_schema(asked).execute():
+    for event in from_schema(asked).execute():
         if isinstance(event, events.NonFatalError | events.FatalError):
             wrong.append(repr(getattr(event, "value", event)))
         if isinstance(event, events.ScenarioFinished):

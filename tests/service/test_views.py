@@ -49,7 +49,7 @@ def test_the_residual_shows_noise_and_no_anatomy(made):
     folder, _, result = made
     left = opened(folder / f"{result.name}.residual.nii.gz").get_fdata().transpose(2, 1, 0)
     inside = left[1, 140:180, 60:100]
-    assert abs(np.median(left) - 128) <= 1
+    assert abs(np.median(left) - 128) <= 3
     assert 5 < inside.std() < 100
 
 

@@ -62,13 +62,20 @@ def scan(
     when: Annotated[
         datetime | None, typer.Option(help="The date of report.html, report.pdf and the DICOM objects.")
     ] = None,
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="PEM certificates, or a folder of them, whose signatures vouch for a file; may be repeated. "
+            "Without it no signature makes a file verified; a broken one is told all the same."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Scan studies for tampering.
 
-    Exit codes: 0 no evidence of tampering; 1 at least one series is suspicious; 2 usage error, or nothing could be
-    read; 3 nothing suspicious, at least one series inconclusive; 4 some inputs failed, of the rest none is suspicious
-    or inconclusive.
+    Exit codes: 0 no evidence of tampering; 1 at least one series is suspicious or was changed since it was signed;
+    2 usage error, or nothing could be read; 3 nothing suspicious, at least one series inconclusive; 4 some inputs
+    failed, of the rest none is suspicious or inconclusive.
     """
     from dataclasses import replace
 
@@ -110,6 +117,7 @@ def scan(
             sign_key=sign_key,
             sign_password=os.environ.get(PASSWORD),
             sign_certificate=sign_certificate,
+            trust=trust,
         )
     try:
         _complain(report)
@@ -160,8 +168,11 @@ def _summarise(report: Report, folder: Path | None, dicom_out: Path | None, *, s
 def _line(series: SeriesResult) -> str:
     from tamperscope.report import words
 
-    verdict = {"suspicious": "SUSPICIOUS", "no_evidence": "no evidence", "inconclusive": "inconclusive"}[series.verdict]
+    verdicts = {"suspicious": "SUSPICIOUS", "no_evidence": "no evidence", "inconclusive": "inconclusive"}
+    verdict = "CHANGED" if series.broken else verdicts[series.verdict]
     parts: list[Any] = [f"{verdict:<13} {series.name}"]
+    if series.broken:
+        parts += [finding.text for finding in words.weighty(series)[:1]]
     if series.probability is not None:
         parts.append(f"probability {words.probability(series.probability)}")
     if series.regions:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from tamperscope import weights
 from tamperscope.detectors.detector import Detector
-from tamperscope.detectors.header import provenance
 from tamperscope.detectors.noise import NoiseDetector
 from tamperscope.detectors.trace import TraceDetector
 from tamperscope.errors import UsageError
@@ -20,7 +19,6 @@ __all__ = [
     "default_cards",
     "from_card",
     "packaged_cards",
-    "provenance",
 ]
 
 ON_REQUEST = frozenset({"ct-accurate", "ct-noise"})

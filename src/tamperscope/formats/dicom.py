@@ -148,6 +148,11 @@ class PixelElement:
     offset: int
     length: int
 
+    @property
+    def tag(self) -> int:
+        """Its tag as a number."""
+        return next(tag for tag, keyword in PIXEL_KEYWORDS.items() if keyword == self.keyword)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parsed:
@@ -193,15 +198,21 @@ def is_dicom(data: bytes) -> bool:
     return little or data[:3] in (b"\x00\x02\x00", b"\x00\x08\x00")
 
 
-def parse(data: bytes, source: str, limits: Limits) -> Parsed:
+def parse(data: bytes, source: str, limits: Limits, *, whole: bool = False) -> Parsed:
     """Parse the elements that matter, up to the pixel data; a deflated data set is inflated within ``limits``.
+
+    Args:
+        data: the bytes of the file.
+        source: what errors call it.
+        limits: what it may ask for.
+        whole: keep every element, not only those that a study needs.
 
     Raises:
         UnreadableError: the header is damaged.
         LimitError: a deflated data set grows beyond ``limits``, or the header asks for too much memory.
     """
     try:
-        return _parse(data, source, limits)
+        return _parse(data, source, limits, None if whole else _tags())
     except TamperscopeError:
         raise
     except MemoryError as error:
@@ -213,7 +224,7 @@ def parse(data: bytes, source: str, limits: Limits) -> Parsed:
         ) from error
 
 
-def _parse(data: bytes, source: str, limits: Limits) -> Parsed:
+def _parse(data: bytes, source: str, limits: Limits, tags: list[BaseTag | int] | None) -> Parsed:
     stop = _PixelStop()
     stream = BytesIO(data)
     read_preamble(stream, force=True)
@@ -224,11 +235,11 @@ def _parse(data: bytes, source: str, limits: Limits) -> Parsed:
     if syntax == DeflatedExplicitVRLittleEndian:
         data = inflate(stream.read(), source, limits, wbits=-15)
         stream = BytesIO(data)
-        dataset = read_dataset(stream, False, True, stop_when=stop, specific_tags=_tags())
+        dataset = read_dataset(stream, False, True, stop_when=stop, specific_tags=tags)
         dataset.set_original_encoding(False, True, None)
     else:
         stream.seek(0)
-        dataset = read_partial(stream, stop_when=stop, force=True, specific_tags=_tags())
+        dataset = read_partial(stream, stop_when=stop, force=True, specific_tags=tags)
         syntax = syntax or _guess(dataset)
     dataset.file_meta = meta
     return Parsed(source, dataset, data, stop.found(stream.tell()), syntax)
@@ -443,29 +454,42 @@ def _check_length(parsed: Parsed, pixels: PixelElement) -> None:
         )
 
 
+def fragments(parsed: Parsed, pixels: PixelElement) -> tuple[list[tuple[int, int]], int]:
+    """Where the items of encapsulated pixel data lie (offset and length of each), and where the whole of them ends.
+
+    The first item is the offset table (PS3.5 A.4).
+
+    Raises:
+        UnreadableError: damaged, or cut short.
+    """
+    header = Struct("<HHL")
+    found: list[tuple[int, int]] = []
+    offset = pixels.offset
+    while offset + header.size <= len(parsed.data):
+        tag_group, element, length = header.unpack_from(parsed.data, offset)
+        if (tag_group, element) == (0xFFFE, 0xE0DD):
+            return found, offset + header.size
+        if (tag_group, element) != (0xFFFE, 0xE000):
+            raise _no_fragments(parsed, f"damaged at byte {offset}")
+        found.append((offset + header.size, length))
+        offset += header.size + length
+    raise _no_fragments(parsed, "cut short")
+
+
+def _no_fragments(parsed: Parsed, reason: str) -> UnreadableError:
+    return UnreadableError(f"{parsed.source}: compressed pixel data: {reason}", hint="fetch the file again")
+
+
 def _check_fragments(parsed: Parsed, pixels: PixelElement) -> None:
-    """Walk the items up to the sequence delimiter (PS3.5 A.4)."""
+    """Compare the number of items with that of the frames; a frame takes one item or more."""
     if not parsed.transfer_syntax.is_encapsulated:
         raise UnreadableError(
             f"{parsed.source}: pixel data of undefined length in {parsed.transfer_syntax.name}",
             hint="export it again",
         )
-    header = Struct("<HHL")
-    offset, items, reason = pixels.offset, 0, "cut short"
-    while offset + header.size <= len(parsed.data):
-        tag_group, element, length = header.unpack_from(parsed.data, offset)
-        if (tag_group, element) == (0xFFFE, 0xE0DD):
-            # The first item is the offset table; a frame takes one item or more.
-            if items - 1 >= parsed.shape[0]:
-                return
-            reason = f"{parsed.shape[0]} frames declared, {max(items - 1, 0)} there"
-            break
-        if (tag_group, element) != (0xFFFE, 0xE000):
-            reason = f"damaged at byte {offset}"
-            break
-        items += 1
-        offset += header.size + length
-    raise UnreadableError(f"{parsed.source}: compressed pixel data: {reason}", hint="fetch the file again")
+    items = max(len(fragments(parsed, pixels)[0]) - 1, 0)
+    if items < parsed.shape[0]:
+        raise _no_fragments(parsed, f"{parsed.shape[0]} frames declared, {items} there")
 
 
 def read_header(parsed: Parsed) -> Header:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypedDict
 
 from tamperscope import detectors
@@ -16,6 +17,7 @@ class ScanSettings(TypedDict):
     policy: Policy
     cards: tuple[Card, ...] | None
     threads: int | None
+    trust: tuple[Path, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Model:
     """Processes that judge."""
     threads: int = field(default=0, metadata={"least": 0})
     """Of each network; 0 for all cores."""
+    trust: tuple[Path, ...] = ()
+    """PEM certificates, or folders of them, whose signatures vouch for a file."""
 
     def settings(self) -> ScanSettings:
         """What it means for a scan.
@@ -37,4 +41,5 @@ class Model:
             UsageError: no model is called so.
         """
         cards = (detectors.chosen_card(self.name),) if self.name else None
-        return {"policy": Policy.at(self.false_alarms), "cards": cards, "threads": self.threads or None}
+        threads, trust = self.threads or None, self.trust or None
+        return {"policy": Policy.at(self.false_alarms), "cards": cards, "threads": threads, "trust": trust}

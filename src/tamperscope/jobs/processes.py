@@ -132,13 +132,14 @@ def on_signals(stop: threading.Event) -> None:
 
 def child() -> threading.Event:
     """In a process of `watch`: the event that is set when it is told to stop, or its parent is gone."""
-    stop, parent = threading.Event(), os.getppid()
+    stop, parent = threading.Event(), multiprocessing.parent_process()
     on_signals(stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells the others
 
     def orphaned() -> None:
-        while not stop.wait(1.0):
-            if os.getppid() != parent:
+        # Not by the number of the parent: that is the fork server, which lives as long as any of its children.
+        while parent is not None and not stop.wait(1.0):
+            if not parent.is_alive():
                 stop.set()
 
     threading.Thread(target=orphaned, daemon=True, name="parent").start()

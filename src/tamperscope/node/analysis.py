@@ -108,9 +108,11 @@ class Analysis:
 
 
 def _summary(answer: Report) -> dict[str, JSON]:
-    """Verdicts by number, and what decided; no patient in it."""
+    """Verdicts and states of provenance by number, and what decided; no patient in it."""
     verdicts = Counter(series.verdict for series in answer.series)
+    origins = Counter(series.provenance.state for series in answer.series)
     return {
+        "provenance": {str(key): origins[key] for key in sorted(origins)},
         "verdicts": {str(key): verdicts[key] for key in sorted(verdicts)},
         "failed": len(answer.failed),
         "models": [f"{model.name} {model.sha256[:12]}" for model in answer.models],

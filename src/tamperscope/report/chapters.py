@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice, zip_longest
 
-from tamperscope.records import JSON, Finding, OperatingPoint, Report, SeriesResult, StudyResult
+from tamperscope.records import JSON, Finding, Label, OperatingPoint, Origin, Report, SeriesResult, StudyResult
 from tamperscope.weights import Card
 
 from . import json, words
@@ -21,12 +21,6 @@ from . import json, words
 TITLE = "Was this image altered?"
 LABELS = {"suspicious": "Suspicious", "no_evidence": "No evidence", "inconclusive": "Inconclusive"}
 SEVERITIES = ("alarm", "warning", "note")
-STATES = {
-    "verified": "signed, and the signature fits the pixels",
-    "absent": "nothing in the files vouches for their origin",
-    "broken": "signed, and the signature does not fit",
-    "contradictory": "what the files say of themselves does not fit together",
-}
 FILES, ALL_FILES = 20, 400
 """Most files whose digest is printed: of a series, and of all. report.json holds them all."""
 PREVALENCE = 1000
@@ -55,7 +49,8 @@ METHOD = (
     "A series that is unlike those that the model was trained on (another kind of picture, another resolution, noise "
     "that it does not know), or whose pixels were processed in a way that hides forgeries, is not judged clean: the "
     "answer is inconclusive, with the reason.",
-    "What the files say of their own origin is listed apart, as provenance. It does not change the probability.",
+    "What the files say of their own origin is listed apart, as provenance. It does not change the probability; but a "
+    "signature that does not match is proof of a change and comes before any score.",
 )
 """The method in plain words, a paragraph each."""
 
@@ -102,7 +97,22 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Row:
+    """A study in a list of studies."""
+
+    label: str
+    """What its owner calls it."""
+    modality: str
+    verdict: Label
+    probability: float | None
+    made: datetime | None = None
+    """When it was judged."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """A picture of it, in a format that Pillow reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
     """A finding of provenance, and the numbers of the series that share it."""
 
     finding: Finding
@@ -150,9 +160,17 @@ def ranked(report: Report) -> tuple[Entry, ...]:
 def answer(report: Report) -> str:
     """The whole answer as one or two sentences."""
     counts = Counter(result.verdict for result in report.series)
-    every = len(report.series)
+    every, broken = len(report.series), sum(result.broken for result in report.series)
     if not every:
         return "Nothing could be examined, so nothing can be said."
+    if broken:
+        which = "The series examined was" if every == 1 else f"{broken} of the {every} series examined were"
+        return f"{which} changed after being signed, whatever the pixels show. {_pixels(report, counts, every)}"
+    return _pixels(report, counts, every)
+
+
+def _pixels(report: Report, counts: Counter[Label], every: int) -> str:
+    """What the pixels show, in one or two sentences."""
     if every == 1:
         return _single(report.series[0])
     if counts["suspicious"]:
@@ -288,19 +306,20 @@ def origins(report: Report) -> str:
 
 def states(report: Report) -> tuple[tuple[str, str], ...]:
     """Each state of provenance that was met in words, and the series it was met in."""
-    met: dict[str, list[int]] = {}
+    met: dict[Origin, list[int]] = {}
     for entry in entries(report):
         met.setdefault(entry.result.provenance.state, []).append(entry.number)
-    return tuple((f"{state}: {STATES.get(state, '')}", numbers(series)) for state, series in met.items())
+    told = ((f"{words.ORIGINS[state]}. {words.ORIGIN_MEANINGS[state]}", series) for state, series in met.items())
+    return tuple((text, numbers(series)) for text, series in told)
 
 
-def provenance(report: Report) -> tuple[Origin, ...]:
+def provenance(report: Report) -> tuple[Shared, ...]:
     """All findings of provenance, the severest first; one that several series share is listed once."""
     found: dict[Finding, list[int]] = {}
     for entry in entries(report):
         for finding in entry.result.provenance.findings:
             found.setdefault(finding, []).append(entry.number)
-    rows = [Origin(finding, numbers(series)) for finding, series in found.items()]
+    rows = [Shared(finding, numbers(series)) for finding, series in found.items()]
     return tuple(sorted(rows, key=lambda row: SEVERITIES.index(row.finding.severity)))
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from tamperscope.records import Report, SeriesResult, StudyResult
 
-from .words import visible
+from .words import visible, weighty
 
 Cell: TypeAlias = str | int | float | None
 
@@ -34,8 +34,11 @@ COLUMNS = (
     "region_z_mm",
     "region_diameter_mm",
     "reasons",
+    "provenance",
+    "provenance_findings",
 )
-"""The header. ``region_*`` is the centre of the first region: voxel index, then millimetres in LPS."""
+"""The header. ``region_*`` is the centre of the first region: voxel index, then millimetres in LPS; of the
+findings those that are more than notes."""
 
 
 def render(report: Report) -> str:
@@ -74,6 +77,8 @@ def _series(study: StudyResult, result: SeriesResult) -> dict[str, Cell]:
         "suspicious_slices": sum(s.score >= point.threshold for s in result.slices) if point else None,
         "regions": len(result.regions),
         "reasons": "; ".join(result.reasons),
+        "provenance": result.provenance.state,
+        "provenance_findings": "; ".join(f"{one.severity}: {one.text}" for one in weighty(result)),
     }
     if result.regions:
         first = result.regions[0]

@@ -53,7 +53,13 @@ def render(
 @cache
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "indices": _indices, "text": words.visible, "above": _above}
+    environment.filters |= {
+        "number": _number,
+        "indices": _indices,
+        "text": words.visible,
+        "above": _above,
+        "grave": words.weighty,
+    }
     source = resources.files(__package__).joinpath("report.html.j2").read_text("utf-8")
     return environment.from_string(source)
 

@@ -15,6 +15,8 @@ from tamperscope.records import FloatArray, Volume
 from .files import replacing
 
 SUFFIX = ".nii.gz"
+LEVEL = 1
+"""Of gzip: 4 takes a third longer for files that are 2 % smaller."""
 
 
 def write(volume: Volume, heatmap: FloatArray, path: Path) -> None:
@@ -41,7 +43,7 @@ def write(volume: Volume, heatmap: FloatArray, path: Path) -> None:
     image.set_sform(affine, code=1 if volume.geometry == "patient" else 2)  # type: ignore[no-untyped-call]
     with (
         replacing(path) as stream,
-        gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=4, mtime=0) as packed,
+        gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=LEVEL, mtime=0) as packed,
     ):
         image.to_stream(packed)
 

@@ -8,30 +8,16 @@ screen readers, for which the HTML report is meant.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from tamperscope.errors import MissingExtraError
-from tamperscope.records import Label, Report
+from tamperscope.records import Report
 from tamperscope.weights import Card
 
 from . import chapters
-from .chapters import Imprint
+from .chapters import Imprint, Row
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A study in a list of studies."""
-
-    label: str
-    """What its owner calls it."""
-    modality: str
-    verdict: Label
-    probability: float | None
-    made: datetime | None = None
-    """When it was judged."""
-    thumbnail: bytes | None = field(default=None, repr=False)
-    """A picture of it, in a format that Pillow reads."""
+__all__ = ["Row", "batch", "installed", "render"]
 
 
 def installed() -> None:

@@ -61,8 +61,12 @@ def draw(volume: Volume, result: SeriesResult) -> Image.Image:
     page = stack(blocks, GAP)
     canvas = Image.new("RGB", (width + 2 * MARGIN, page.height + 2 * MARGIN), BACKGROUND)
     canvas.paste(page, (MARGIN, MARGIN))
-    ImageDraw.Draw(canvas).rectangle((0, 0, 7, canvas.height), fill=VERDICT_COLOURS[result.verdict])
+    ImageDraw.Draw(canvas).rectangle((0, 0, 7, canvas.height), fill=_colour(result))
     return canvas
+
+
+def _colour(result: SeriesResult) -> Colour:
+    return VERDICT_COLOURS["suspicious" if result.alarming else result.verdict]
 
 
 # --- what the picture says ---
@@ -76,13 +80,16 @@ def _header(volume: Volume, result: SeriesResult, k: int, width: int) -> Image.I
     facts = [f"slice {k + 1} of {depth}"] if depth > 1 else []
     facts += [f"{columns} x {height} pixels", words.millimetres(result)]
     lines = [
-        text(words.headline(result), sized(30, width), VERDICT_COLOURS[result.verdict], width),
+        text(words.headline(result), sized(30, width), _colour(result), width),
         text(f"{chance}, {words.false_alarms(result.operating_point)}", sized(19, width), INK, width),
         text(" · ".join([result.modality or "unknown modality", *facts]), sized(17, width), FAINT, width),
     ]
     reasons = result.reasons[1:] if result.verdict == "inconclusive" else result.reasons
     if reasons:
         lines.append(text(" · ".join(reasons), sized(17, width), FAINT, width))
+    if result.provenance.state != "absent":
+        said = f"Provenance: {words.ORIGINS[result.provenance.state].lower()}. {words.origin(result)}"
+        lines.append(text(said, sized(17, width), INK if result.broken else FAINT, width))
     return stack(lines, 6)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from reportlab.lib.units import mm
 from reportlab.platypus import CondPageBreak, Flowable, KeepInFrame, KeepTogether, PageBreak, PageBreakIfNotEmpty
@@ -14,11 +13,8 @@ from tamperscope.records import Region, Report, SeriesResult
 from tamperscope.weights import Card
 
 from . import chapters, words
-from .chapters import Entry, Imprint
+from .chapters import Entry, Imprint, Row
 from .paper import HEIGHT, WIDTH, Badge, Heading, bullets, command, gap, picture, printed, table, text
-
-if TYPE_CHECKING:
-    from .pdf import Row
 
 FIRST_PAGE = 8
 """Most series in the table of the first page."""

@@ -5,9 +5,36 @@ from __future__ import annotations
 import math
 import unicodedata
 
-from tamperscope.records import OperatingPoint, SeriesResult
+from tamperscope.records import Finding, OperatingPoint, Origin, SeriesResult, Severity
 
 DISCLAIMER = "Research use only, not for diagnosis"
+CHANGED = "CHANGED SINCE IT WAS SIGNED"
+"""What outranks every score."""
+ORIGINS: dict[Origin, str] = {
+    "broken": "Broken",
+    "contradictory": "Contradictory",
+    "verified": "Verified",
+    "absent": "Absent",
+}
+"""The states of provenance, as the formats call them."""
+ORIGIN_MEANINGS: dict[Origin, str] = {
+    "broken": (
+        "A signature does not match the content: something was changed after it was signed. This outranks whatever the "
+        "pixels show."
+    ),
+    "contradictory": (
+        "Statements in the files contradict each other. Archives, converters and de-identification cause that too: "
+        "look at what was found before you conclude."
+    ),
+    "verified": (
+        "Every file is signed by somebody whom you trust, and is unchanged since. What was done before it was signed, "
+        "a signature cannot tell."
+    ),
+    "absent": (
+        "Nothing vouches for where these files come from. This is so of most medical images and is no sign of guilt."
+    ),
+}
+SEVERITIES: dict[Severity, str] = {"alarm": "Alarm", "warning": "Warning", "note": "Note"}
 NO_PROOF = "Absence of evidence is not proof that the images are authentic."
 
 
@@ -22,7 +49,12 @@ def visible(text: str) -> str:
 
 
 def headline(result: SeriesResult) -> str:
-    """The verdict as a sentence."""
+    """The verdict as a sentence; a broken signature comes first."""
+    pixels = _headline(result)
+    return f"{CHANGED}: a signature does not match. Pixels: {pixels}" if result.broken else pixels
+
+
+def _headline(result: SeriesResult) -> str:
     if result.verdict == "no_evidence":
         return "No evidence of tampering found"
     if result.verdict == "inconclusive":
@@ -68,6 +100,16 @@ def meaning(result: SeriesResult) -> str:
     if result.verdict == "suspicious":
         return f"{text} An authentic series can be such a false alarm: look at the place before you conclude."
     return f"{text} {NO_PROOF}"
+
+
+def origin(result: SeriesResult) -> str:
+    """Where the series comes from, in words: that nothing is known is said as well, and that it means nothing."""
+    return ORIGIN_MEANINGS[result.provenance.state]
+
+
+def weighty(result: SeriesResult) -> tuple[Finding, ...]:
+    """The findings of provenance that are more than notes."""
+    return tuple(finding for finding in result.provenance.findings if finding.severity != "note")
 
 
 def millimetres(result: SeriesResult) -> str:

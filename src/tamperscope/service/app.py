@@ -48,6 +48,8 @@ STATUS: tuple[tuple[type[TamperscopeError], int], ...] = (
     (TamperscopeError, 500),
 )
 """The first that fits."""
+NO_CACHE = {"cache-control": "no-cache"}
+"""Browsers keep a file and ask whether it is still the one: the viewer has 3 MB."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 SUMMARY = "Hand in studies, see whether and where they were altered. Research use only, not for diagnosis."
 
@@ -78,12 +80,21 @@ def make(service: Service) -> FastAPI:
     for part in (uploads, studies, comparisons, models, accounts, events, stow, sessions, pages):
         app.include_router(part.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", _Static(directory=STATIC), name="static")
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.openapi = _described(app)  # type: ignore[method-assign]
     app.add_middleware(Gate, service=service)
     return app
+
+
+class _Static(StaticFiles):
+    """Files of the page, which unlike its answers may be kept."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        answer = super().file_response(*args, **kwargs)
+        answer.headers.update(NO_CACHE)
+        return answer
 
 
 def _healthz() -> dict[str, str]:

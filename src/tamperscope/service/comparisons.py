@@ -213,6 +213,8 @@ def difference(before: Volume, after: Volume, path: Path) -> dict[str, JSON]:
         box: list[JSON] = [[int(place[end]) for place in places] for end in (0, -1)]
         strongest = np.unravel_index(int(np.abs(change).argmax()), change.shape)
         told |= {"box_index": box, "centre_index": [int(v) for v in strongest]}
-    spacing = after.spacing_mm if after.geometry != "none" else (1.0, 1.0, 1.0)
-    views.save(path, views.stored(np.asarray(change, dtype=np.float32)), spacing)
-    return told | {"has_map": True}
+    step = views.thinning(after)  # as the two volumes beside it
+    dk, dj, di = after.spacing_mm if after.geometry != "none" else (1.0, 1.0, 1.0)
+    seen = views.stored(np.asarray(change, dtype=np.float32))[:, ::step, ::step]
+    views.save(path, seen, (dk, dj * step, di * step))
+    return told | {"has_map": True, "step": step}

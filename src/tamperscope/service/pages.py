@@ -13,6 +13,7 @@ from pydantic import Field
 
 from tamperscope.detectors import default_cards, packaged_cards
 from tamperscope.records import JSON, Report, SeriesResult
+from tamperscope.report import chapters
 from tamperscope.service import plot, render
 from tamperscope.service.accounts import Identity
 from tamperscope.service.comparisons import Comparison
@@ -135,8 +136,14 @@ def model(user: Viewer, name: str) -> HTMLResponse:
     card = next((card for card in packaged_cards() if card.name == name), None)
     if card is None:
         raise HTTPException(404, "there is no such model")
-    tables, figures = _measured(card)
-    return _page("model", user, card=card, tables=tables, figures=figures)
+    return _page(
+        "model",
+        user,
+        card=card,
+        tables=chapters.measured(card),
+        printed_by=chapters.printed_by(card),
+        glossary=chapters.GLOSSARY,
+    )
 
 
 @router.get("/account")
@@ -176,6 +183,8 @@ def _page(template: str, user: Identity | None, status: int = 200, **values: Any
 def _query(given: Mapping[str, str]) -> dict[str, Any]:
     """The filter that an address states; what is not understood is left out."""
     query: dict[str, Any] = {name: given[name] for name in FILTERS if given.get(name)}
+    if "modality" in query:
+        query["modality"] = query["modality"].upper()  # as DICOM writes it
     sort = given.get("sort", "")
     query["sort"] = sort if sort in SORTS else "suspicion"
     query["descending"] = given.get("descending", "true") != "false"
@@ -193,12 +202,12 @@ def _link(query: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
 
 
 def _chosen(results: Sequence[SeriesResult], name: str) -> SeriesResult | None:
-    """The series that was asked for, else the most suspicious."""
+    """The series that was asked for, else the most alarming."""
     for result in results:
         if result.name == name:
             return result
     order = ("no_evidence", "inconclusive", "suspicious")
-    return max(results, key=lambda r: (order.index(r.verdict), r.probability or 0.0), default=None)
+    return max(results, key=lambda r: (r.broken, order.index(r.verdict), r.probability or 0.0), default=None)
 
 
 def _viewer(row: StudyRow, result: SeriesResult, view: View) -> JSON:
@@ -241,6 +250,7 @@ def _difference(found: Comparison, series: int, pair: Mapping[str, Any]) -> JSON
         "depth": len(shares),
         "slice": max(range(len(shares)), key=lambda k: (shares[k], -k)) if shares else 0,
         "box": pair["box_index"],
+        "step": pair["step"],
         "largest": pair["largest_difference"],
     }
 
@@ -261,17 +271,3 @@ def _models(report: Report | None, result: SeriesResult | None) -> list[tuple[st
     cards = {card.sha256: card for card in packaged_cards()}
     judges = {evidence.detector for evidence in result.evidence}
     return [(m.name, m.sha256, cards.get(m.sha256)) for m in report.models if m.name in judges]
-
-
-def _measured(card: Card) -> tuple[list[tuple[str, list[str], list[tuple[str, list[JSON]]]]], list[tuple[str, JSON]]]:
-    """The results of a Card: tables (title, columns, rows of name and cells), and single figures."""
-    tables, figures = [], []
-    for name, value in card.results.items():
-        title = name.replace("_", " ")
-        groups = {k: g for k, g in value.items() if isinstance(g, dict)} if isinstance(value, dict) else {}
-        if not groups:
-            figures.append((title, value))
-            continue
-        columns = list(dict.fromkeys(column for group in groups.values() for column in group))
-        tables.append((title, columns, [(k, [g.get(column, "") for column in columns]) for k, g in groups.items()]))
-    return tables, figures

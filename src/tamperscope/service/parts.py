@@ -32,7 +32,7 @@ KEEP_ALIVE_S = 20
 HEAD_BYTES = 64 * 1024
 SUBJECTS = ("upload", "scan", "comparison")
 """What a job can be about, as its payload calls it."""
-LEASE_S = 20.0
+LEASE_S = 10.0
 """Held by a thread that renews it: a worker that was killed is missed after so long."""
 
 

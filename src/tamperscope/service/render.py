@@ -22,20 +22,7 @@ STATES = {
     "done": "Done",
     "failed": "Failed",
 }
-PROVENANCE = {
-    "verified": "Signature verified",
-    "absent": "None stated",
-    "broken": "Signature broken",
-    "contradictory": "Contradictory",
-}
-VOUCHED = {
-    "verified": "A signature that you trust covers these images, and they are as they were when they were signed.",
-    "absent": "Nothing vouches for where these files come from. Most files are like that: it is no sign of tampering.",
-    "broken": "The files were changed after they were signed.",
-    "contradictory": "What the files say of their own origin does not fit together.",
-}
 OPINIONS = {"tampered": "Tampered", "authentic": "Authentic", "unsure": "Unsure"}
-SEVERITIES = {"note": "Note", "warning": "Warning", "alarm": "Alarm"}
 STOPS = 11
 """Colours of the legend, evenly spaced from 0 to 1."""
 
@@ -59,10 +46,7 @@ def _environment() -> Environment:
         "words": words,
         "labels": LABELS,
         "states": STATES,
-        "provenances": PROVENANCE,
-        "vouched": VOUCHED,
         "opinions": OPINIONS,
-        "severities": SEVERITIES,
         "version": tamperscope.__version__,
         "legend": legend(),
     }

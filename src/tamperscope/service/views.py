@@ -9,6 +9,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tamperscope.report import picture
 CT_WINDOWS = (("lung", -1350.0, 150.0), ("mediastinum", -160.0, 240.0), ("bone", -500.0, 1500.0))
 """Black and white in Hounsfield units: centre -600, width 1500; 40, 400; 500, 2000."""
 THUMBNAIL = 160
+LEVELS, THREADS = 255, 2
 RESIDUAL_SPREAD = 4.0
 """Standard deviations of the residual from middle grey to white."""
 MOST_SIDE = 2048
@@ -44,14 +47,20 @@ class Views:
         """Write the files of one series."""
         name, voxels = result.name, shown(volume)
         spacing = volume.spacing_mm if volume.geometry != "none" else (1.0, 1.0, 1.0)
-        step = -(-max(volume.shape[1:]) // MOST_SIDE)
+        step = thinning(volume)
         wide = (spacing[0], spacing[1] * step, spacing[2] * step)
-        seen = np.s_[:, ::step, ::step]
-        save(self.folder / f"{name}.volume.nii.gz", stored(voxels)[seen], wide)
-        save(self.folder / f"{name}.residual.nii.gz", residual(voxels)[seen], wide)
-        if result.heatmap is not None:
-            heat = (np.clip(np.nan_to_num(result.heatmap), 0.0, 1.0) * 255.0).round().astype(np.uint8)
-            save(self.folder / f"{name}.heatmap.nii.gz", heat[seen], wide, slope=1.0 / 255.0)
+
+        def part(kind: str, made: Callable[[], NDArray[np.generic]], slope: float = 1.0) -> None:
+            save(self.folder / f"{name}.{kind}.nii.gz", made()[:, ::step, ::step], wide, slope)
+
+        with ThreadPoolExecutor(THREADS) as pool:  # deflating takes longest, and lets other threads run
+            written = [pool.submit(part, "residual", lambda: residual(voxels))]
+            written.append(pool.submit(part, "volume", lambda: stored(voxels)))
+            if result.heatmap is not None:
+                heat = result.heatmap
+                written.append(pool.submit(part, "heatmap", lambda: levels(heat), 1.0 / LEVELS))
+        for one in written:
+            one.result()
         self._made[name] = {
             "shape": volume.shape,
             "spacing_mm": None if volume.geometry == "none" else spacing,
@@ -77,6 +86,11 @@ def shown(volume: Volume) -> FloatArray:
     return np.asarray(voxels, dtype=np.float32)
 
 
+def thinning(volume: Volume) -> int:
+    """Every how many rows and columns of a volume are shown."""
+    return -(-max(volume.shape[1:]) // MOST_SIDE)
+
+
 def windows(volume: Volume, voxels: FloatArray, k: int) -> list[tuple[str, float, float]]:
     """Presets with the values that are black and white; the first is shown at the beginning."""
     low, high = (float(v) for v in np.percentile(voxels[k], (0.5, 99.5)))
@@ -90,13 +104,24 @@ def residual(voxels: FloatArray) -> NDArray[np.uint8]:
 
     The scale is that of the whole series, so that a place which is smoother or rougher than the rest stands out.
     """
-    left = voxels - ndimage.uniform_filter(voxels, size=(1, 3, 3), mode="nearest")
-    sample = left[:: max(1, left.shape[0] // 16)]
+    sample = np.stack([_high_pass(plane) for plane in voxels[:: max(1, voxels.shape[0] // 16)]])
     inside = np.abs(sample[sample != 0.0])
     # The median of |x| is 0.6745 standard deviations of a normal distribution; edges do not move it.
     deviation = float(np.median(inside)) / 0.6745 if inside.size else 1.0
-    scaled = left * (127.0 / (RESIDUAL_SPREAD * max(deviation, 1e-6))) + 128.0
-    return np.asarray(np.clip(scaled, 0.0, 255.0), dtype=np.uint8)
+    scale = np.float32(127.0 / (RESIDUAL_SPREAD * max(deviation, 1e-6)))
+    found = np.empty(voxels.shape, dtype=np.uint8)
+    for k, plane in enumerate(voxels):  # a slice at a time stays in the cache
+        found[k] = np.clip(_high_pass(plane) * scale + 128.0, 0.0, 255.0)
+    return found
+
+
+def _high_pass(plane: FloatArray) -> FloatArray:
+    return np.asarray(plane - ndimage.uniform_filter(plane, size=3, mode="nearest"), dtype=np.float32)
+
+
+def levels(heat: FloatArray) -> NDArray[np.uint8]:
+    """Probabilities in steps of 1 / `LEVELS`."""
+    return (np.clip(np.nan_to_num(heat), 0.0, 1.0) * LEVELS).round().astype(np.uint8)
 
 
 def thumbnail(volume: Volume, result: SeriesResult) -> bytes:

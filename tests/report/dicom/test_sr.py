@@ -11,6 +11,7 @@ import pytest
 from highdicom.sr import Comprehensive3DSR
 from pydicom import dcmread
 
+from tamperscope.records import Finding, Provenance
 from tamperscope.report import dicom as objects
 from tamperscope.report.dicom import codes
 
@@ -136,3 +137,16 @@ def test_another_program_reads_it(case, tmp_path):
     assert run.returncode == 0, run.stderr
     assert "Suspicious: signs of tampering found" in run.stdout
     assert not [line for line in run.stderr.splitlines() if line.startswith("E:")]
+
+
+def test_a_broken_signature_comes_first(case):
+    found = Finding("signature", "alarm", "It was changed.", "PS3.15 C.1", (case.volume.sources[0],))
+    report, made = read(
+        case, "sr", "keys", provenance=Provenance("broken", (found,)), verdict="no_evidence", regions=()
+    )
+    (series,) = report.content.get_image_measurement_groups()
+    assert answers(series) == {"TS100": "TS102", "TS140": "TS143"}
+    said = texts(series, codes.REASON)
+    assert said[0].startswith("CHANGED SINCE IT WAS SIGNED")
+    assert "It was changed." in said
+    assert made["keys"], "the slice to look at"

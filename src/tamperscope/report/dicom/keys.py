@@ -15,11 +15,16 @@ KIND = "keys"
 
 
 def slices(volume: Volume, result: SeriesResult) -> tuple[int, ...]:
-    """The middle of each region, and the strongest slice of a suspicious series; none where nothing was found."""
+    """The middle of each region, and the strongest slice of an alarming series; none where nothing was found.
+
+    Where it was changed since it was signed: the first slice of each file that was.
+    """
     depth = volume.shape[0]
     found = {min(max(region.centre_index[0], 0), depth - 1) for region in result.regions}
-    if result.verdict == "suspicious":
+    if result.alarming:
         found.add(picture.shown_slice(volume, result))
+    changed = {name for one in result.provenance.findings if one.severity == "alarm" for name in one.files}
+    found |= {volume.sources.index(name) for name in changed & set(volume.sources)}
     return tuple(sorted(found))
 
 

@@ -91,7 +91,8 @@ def _series(case: Case) -> MeasurementsAndQualitativeEvaluations:
             for one in (case.sources.instance_stand_in(index) for index in indices)
         ],
     )
-    said = [words.headline(result), *result.reasons, words.meaning(result), words.DISCLAIMER]
+    origins = [f"Provenance: {words.origin(result)}", *(finding.text for finding in words.weighty(result))]
+    said = [words.headline(result), *result.reasons, words.meaning(result), *origins, words.DISCLAIMER]
     for sentence in dict.fromkeys(said):
         group[0].ContentSequence.append(_text(codes.REASON, sentence))
     return group

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
 
-from tamperscope.records import Label
+from tamperscope.records import JSON, Label
 from tamperscope.report import pdf, words
 from tamperscope.service.routes.common import PROBLEMS, Administrator, Id, Submitter, TheService, Viewer, owned
 from tamperscope.service.schemas import ResultOut, ReviewIn, ReviewOut, StudiesOut, StudyOut
@@ -225,7 +225,8 @@ def reviews(study: Id, service: TheService, _: Viewer) -> list[ReviewOut]:
 def review(study: Id, told: ReviewIn, service: TheService, identity: Submitter) -> ReviewOut:
     """Say what you think of a series. It is kept beside what others said, and in the audit log."""
     kept = service.studies.review(study, told.series, told.opinion, told.comment, identity.name)
-    service.audit.write("reviewed", study=study, pixels=kept.digest, opinion=kept.opinion, user=identity.name)
+    said: dict[str, JSON] = {"opinion": kept.opinion, "comment": kept.comment, "user": identity.name}
+    service.audit.write("reviewed", study=study, pixels=kept.digest, **said)
     return ReviewOut.model_validate(kept)
 
 

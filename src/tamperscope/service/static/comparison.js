@@ -12,9 +12,10 @@ async function view(data) {
   if (!able()) return without("This browser has no WebGL 2, which the viewer needs.");
   byId("viewer-state").textContent = "Loading the slices …";
   byId("viewer").hidden = false;
-  const viewer = new Viewer(byId("stage"), { depth: data.depth, boxes: data.box ? [data.box] : [] });
+  const box = data.box?.map(([k, j, i]) => [k, j / data.step, i / data.step]);
+  const viewer = new Viewer(byId("stage"), { depth: data.depth, boxes: box ? [box] : [] });
   viewer.region = 0;
-  controls(viewer, () => data.box);
+  controls(viewer, () => box);
   viewer.at.k = data.slice;
   for (const name of ["before", "after"]) {
     const pane = await new Pane(byId(name)).open([{ url: data[name], colormap: "gray" }]);

@@ -34,9 +34,9 @@ async function refresh(id) {
 function study(event) {
   const row = byId(`study-${event.id}`);
   const bar = row?.querySelector("progress");
-  if (row && row.dataset.state === event.state && event.state === "running" && bar) {
-    bar.value = event.progress;
-    row.querySelector(".percent").textContent = `${Math.round(100 * event.progress)} %`;
+  if (row && row.dataset.state === event.state && event.state !== "done") {
+    if (bar) bar.value = event.progress;
+    if (bar) row.querySelector(".percent").textContent = `${Math.round(100 * event.progress)} %`;
     return;
   }
   if (row && event.state === "done") say(`${event.name} is done`);
@@ -48,10 +48,13 @@ listen({ study, upload: (upload) => drop.event(upload) });
 const button = byId("compare");
 if (button) {
   button.hidden = false;
-  const chosen = () => [...rows.querySelectorAll("input:checked")].map((box) => box.value);
-  rows.addEventListener("change", () => (button.disabled = chosen().length !== 2));
+  let chosen = []; // in the order in which they were chosen: before, after
+  rows.addEventListener("change", ({ target }) => {
+    chosen = chosen.filter((id) => id !== target.value).concat(target.checked ? [target.value] : []);
+    button.disabled = chosen.length !== 2;
+  });
   button.addEventListener("click", async () => {
-    const [before, after] = chosen();
+    const [before, after] = chosen;
     try {
       const { id } = await call("POST", "/api/v1/comparisons", { before, after });
       location.href = `/comparisons/${id}`;

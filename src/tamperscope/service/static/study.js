@@ -3,6 +3,7 @@ import { byId, make, say } from "./dom.js";
 import { call, listen } from "./http.js";
 import { controls, fromHash, without } from "./controls.js";
 
+const MANY = 2 ** 27; // voxels from which the noise is loaded on request alone: it doubles the graphics memory
 const FAINTEST = 0.2; // as in the pictures of the report: what is less probable is not painted
 const page = byId("study");
 const { id } = page.dataset;
@@ -46,8 +47,16 @@ async function view(data) {
   });
   byId("picture").removeAttribute("open");
   byId("viewer-state").textContent = "";
-  await residual(viewer, data, Pane);
+  if (data.shape.reduce((product, side) => product * side, 1) < MANY) await residual(viewer, data, Pane);
+  else byId("residual-range").append(loading(() => residual(viewer, data, Pane)));
   byId("viewer").dataset.ready = "true";
+}
+
+/** The button that loads the noise of a large series. */
+function loading(load) {
+  const button = make("button", { type: "button", className: "quiet", textContent: "Load it" });
+  button.addEventListener("click", load, { once: true });
+  return button;
 }
 
 /** The noise beside the picture, grey where there is none, stretched so that the ordinary noise is seen. */

@@ -30,7 +30,37 @@ export function zone(found) {
       event.target.value = "";
     });
   }
+  for (const [key, id] of Object.entries(kept())) remembered(key, id, running, found);
   return { event: (upload) => running.get(upload.id)?.(upload) };
+}
+
+/** An upload that another visit to this page began. */
+async function remembered(key, id, running, found) {
+  let upload;
+  try {
+    upload = await call("GET", `/api/v1/uploads/${id}`);
+  } catch (error) {
+    if (error instanceof Refused) forget(key);
+    return;
+  }
+  const shown = line(upload.name);
+  running.set(id, (event) => ended(event, shown, key, running, found));
+  shown.cancel.addEventListener("click", async () => {
+    forget(key);
+    shown.item.remove();
+    await call("DELETE", `/api/v1/uploads/${id}`);
+  });
+  if (upload.state === "open") {
+    const gone = upload.files.reduce((sum, one) => sum + one.received, 0);
+    shown.item.id = `open-${id}`;
+    shown.bar.value = upload.bytes ? gone / upload.bytes : 0;
+    shown.text.textContent = `Interrupted at ${bytesText(gone)} of ${bytesText(upload.bytes)}: drop the same files again.`;
+    return;
+  }
+  shown.cancel.hidden = true;
+  shown.bar.removeAttribute("value");
+  shown.text.textContent = "Reading what is in it …";
+  running.get(id)(upload);
 }
 
 /** The files of a drop with their paths, folders and all that is below them. */
@@ -101,7 +131,10 @@ async function opened(key, name, files) {
   if (id) {
     try {
       const upload = await call("GET", `/api/v1/uploads/${id}`);
-      if (upload.state === "open") return upload;
+      if (upload.state === "open") {
+        byId(`open-${id}`)?.remove();
+        return upload;
+      }
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
     }
