@@ -3,8 +3,11 @@
 import asyncio
 import json
 import re
+import shutil
+import threading
 from dataclasses import dataclass, replace
 from io import BytesIO
+from urllib.parse import quote
 
 import httpx
 import pydicom
@@ -20,7 +23,7 @@ from nodes import free_port
 from services import HOST, PASSWORD, caller, handed_in, running, service, until, work
 from tamperscope.errors import UsageError
 from tamperscope.jobs.tables import USERS
-from tamperscope.service import gate
+from tamperscope.service import gate, parts
 from tamperscope.service.accounts import ROLES
 from tamperscope.service.app import make
 from tamperscope.service.config import Limits, Server
@@ -116,6 +119,12 @@ def plain(tmp_path_factory):
     made.engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def app(plain):
+    """Its application, which takes a while to make."""
+    return make(plain)
+
+
 @dataclass(frozen=True)
 class Somebody:
     """Whoever asks: what it shows, its role if it has one, and what it is told otherwise."""
@@ -155,8 +164,8 @@ def routes(app):
             yield method, route.path
 
 
-def test_every_route_has_its_place_here(plain):
-    assert set(routes(make(plain))) == set(ROUTES)
+def test_every_route_has_its_place_here(app):
+    assert set(routes(app)) == set(ROUTES)
 
 
 def status(app, method, path, headers):
@@ -195,8 +204,8 @@ def concrete(path):
 
 @pytest.mark.parametrize("who", ["nobody", "wrong token", "no token of ours", "expired token", "disabled user",
                                  "session of a disabled user", "wrong session", *ROLES])  # fmt: skip
-def test_who_gets_through(plain, everybody, who):
-    app, somebody = make(plain), everybody[who]
+def test_who_gets_through(app, everybody, who):
+    somebody = everybody[who]
     for (method, path), least in ROUTES.items():
         code, headers = status(app, method, concrete(path), somebody.headers)
         login = code == 303 and headers["location"].startswith("/login?next=")
@@ -498,9 +507,9 @@ def test_too_many_requests_are_told_when_to_come_back(tmp_path, role):
         ("", False),
     ],
 )
-def test_it_answers_to_its_own_names_alone(plain, everybody, host, good):
+def test_it_answers_to_its_own_names_alone(app, everybody, host, good):
     for path in ("/api/v1/me", "/", "/healthz", "/static/page.css"):
-        code, _ = status(make(plain), "GET", path, {**everybody["viewer"].headers, "host": host})
+        code, _ = status(app, "GET", path, {**everybody["viewer"].headers, "host": host})
         assert (code == 421) is not good, path
 
 
@@ -641,12 +650,12 @@ def test_no_patient_in_what_a_service_writes_down(tmp_path, capfd):
     with running(tmp_path / "service", free_port()) as (process, client):
         upload = handed_in(client, folder, secret)
         alone = handed_in(client, folder / f"{SECRET}3.dcm", secret)
-        parts = b"".join(
+        body = b"".join(
             b"--x\r\nContent-Type: application/dicom\r\n\r\n" + file.read_bytes() + b"\r\n"
             for file in sorted(folder.iterdir())
         )
         stow = {"content-type": f'multipart/related; type="application/dicom"; boundary=x; {SECRET}=1'}
-        assert client.post("/dicomweb/studies", content=parts + b"--x--", headers=stow).status_code == 202
+        assert client.post("/dicomweb/studies", content=body + b"--x--", headers=stow).status_code == 202
         client.post("/dicomweb/studies", content=b"--y\r\n" + SECRET.encode(), headers=stow)
         client.get(f"/api/v1/{SECRET}", params={"text": SECRET})
         client.get("/api/v1/studies", params={"text": SECRET})
@@ -702,3 +711,40 @@ def test_limits_are_the_callers_alone(tmp_path):
         assert client.post("/api/v1/studies", content=b"x" * 2).status_code == 413
         assert other.post("/api/v1/uploads", json=told).status_code == 201
     one.engine.dispose()
+
+
+def test_a_real_browser_says_whose_form_it_is(tmp_path):
+    """It names our origin for our own form, and none for one of a page without a name."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    port = free_port()
+    one = service(tmp_path / "s", server=Server(port=port))
+    server, address = parts.server(one), f"{HOST}:{port}"
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    form = (
+        f'<form method="post" action="{address}/login"><input name="name" value="submitter">'
+        f'<input name="password" value="{PASSWORD}"></form><script>document.forms[0].submit()</script>'
+    )
+    try:
+        until(lambda: server.started)
+        with playwright.sync_playwright() as started:
+            opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            page = opened.new_page()
+            with page.expect_response(f"{address}/login") as answered:
+                page.goto(f"data:text/html,{quote(form)}")
+            assert answered.value.status == 403
+            assert page.context.cookies() == []
+            page.goto(f"{address}/")
+            page.fill("[name=name]", "submitter")
+            page.fill("[name=password]", PASSWORD)
+            page.click("form[action='/login'] button")
+            page.wait_for_url(f"{address}/")
+            assert [cookie["name"] for cookie in page.context.cookies()] == [COOKIE]
+            opened.close()
+    finally:
+        server.should_exit = True
+        thread.join()
+        one.engine.dispose()
