@@ -146,12 +146,17 @@ class _Scan:
         self._files: set[Path] = set()
         self._objects: dict[str, Instance] = {}
         self._conflicts: dict[str, str] = {}
+        self._rivals: dict[str, Instance] = {}
         self._known = 0
 
     def reading(self) -> Reading:
         """Studies of DICOM first, then the single files, each in the order in which they came."""
-        studies = grouping.studies(self._found, self._conflicts)
+        found = [replace(one, instance=self._with_rival(one.instance)) for one in self._found]
+        studies = grouping.studies(found, self._conflicts)
         return Reading((*studies, *self._others), tuple(self._skipped), tuple(self._failed))
+
+    def _with_rival(self, instance: Instance) -> Instance:
+        return replace(instance, rival=self._rivals.get(instance.sop_instance_uid or ""))
 
     def add(self, source: Source, number: int) -> None:
         """Scan one source; where nothing at all comes of it, that is a failure too."""
@@ -329,8 +334,9 @@ class _Scan:
             return
         if uid and first:
             self._conflicts[uid] = f"{instance.source} has the SOP Instance UID of {first.source} and other content"
+            self._rivals[uid] = replace(instance, sop_instance_uid=uid, frames=header.shape[0])
             raise UnreadableError(self._conflicts[uid], hint="scan the two files apart")
-        whole = replace(instance, sop_instance_uid=uid, frames=header.shape[0])
+        whole = replace(instance, sop_instance_uid=uid, frames=header.shape[0], moment=header.moment)
         if uid:
             self._objects[uid] = whole
         self._found.append(Found(root, whole, header))
