@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 from tamperscope import grouping
 from tamperscope import limits as bounds
 from tamperscope.errors import LimitError, TamperscopeError, UnreadableError, UnsafePathError
-from tamperscope.formats import dicom, nifti, pictures
+from tamperscope.formats import dicom, nifti, pdf, pictures
 from tamperscope.formats.dicom import Parsed
 from tamperscope.grouping import Found
 from tamperscope.limits import DEFAULT_LIMITS, Limits
@@ -35,6 +35,7 @@ IMAGE_SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".png", ".jpg", "
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 HEAD = 4096
 """Bytes that tell what a file is, so that a film or a database in the folder is not read whole."""
+SIGNED_PDF = "a PDF with Content Credentials (C2PA), which tamperscope verify reads"
 ANY_IMAGE = "give DICOM, NIfTI, PNG, JPEG or TIFF images"
 
 
@@ -239,7 +240,9 @@ class _Scan:
         if bounds.read_head(path, 4) in ZIP_MAGIC:
             self._zip(instance, path, root)
         elif (head := bounds.read_head(path, HEAD)) and _kind(head) is None:
-            self._no_image(instance.source, head, explicit=explicit)
+            # The manifest of a PDF lies near its end.
+            told = bounds.read_head(path, self._limits.max_file_bytes) if pdf.is_pdf(head) else head
+            self._no_image(instance.source, told, explicit=explicit)
         else:
             self._object(instance, bounds.read_file(path, self._limits), root, explicit=explicit)
 
@@ -288,6 +291,9 @@ class _Scan:
             self._no_image(instance.source, data, explicit=explicit)
 
     def _no_image(self, source: str, data: bytes, *, explicit: bool) -> None:
+        if pdf.has_manifest(data):
+            self._skip(source, SIGNED_PDF)
+            return
         if not explicit and not source.lower().endswith(IMAGE_SUFFIXES):
             self._skip(source, "not an image")
             return

@@ -31,7 +31,7 @@ from tamperscope.limits import DEFAULT_LIMITS, Limits
 from tamperscope.records import Origin, Provenance, Series, Volume
 from tamperscope.study import payloads
 
-__all__ = ["NOBODY", "Kin", "Trust", "examine", "trust"]
+__all__ = ["NOBODY", "Kin", "Trust", "contents", "examine", "trust"]
 
 CLAUSE = "PS3.10 7"
 SAMPLED = 5
