@@ -16,6 +16,7 @@ from tamperscope.detectors.provenance import (
     header,
     instances,
     jpeg,
+    kernels,
     pixels,
     preamble,
     seen,
@@ -65,6 +66,7 @@ def examine(
         warnings.simplefilter("ignore")
         found = list(_of_files(series, every, limits, trusted))
         found += _guarded("pixels", lambda: pixels.of_volume(volume))
+        found += _guarded("kernels", lambda: kernels.of_volume(volume))
         found += _guarded("jpeg", lambda: jpeg.of_volume(volume))
         found += _guarded("clones", lambda: clones.check(series, kin, limits))
     joined = seen.merged(found, every)
