@@ -29,8 +29,8 @@ NAMES: dict[str, dict[str, Kind]] = {
 """Kernels by maker, as Convolution Kernel (0018,1210) names them."""
 SIEMENS = re.compile(r"B([0-9]{2})[fs]")
 SMOOTH_UP_TO, SHARP_FROM = 40, 60
-"""Numbers of Siemens kernels of filtered back projection; those between are of neither kind. B20 to B40, B60 and B70 were
-measured; what is smoother or sharper yet stays within these limits all the more."""
+"""Numbers of Siemens kernels of filtered back projection; those between are of neither kind. B20 to B40, B60 and B70
+were measured; what is smoother or sharper yet stays within these limits all the more."""
 FINEST_SMOOTH = 1.35
 """`grain_of` of smooth kernels: 0.38 to 1.15 in 57 authentic series of 16 models of scanner, and a margin of 0.2."""
 COARSEST_SHARP = 0.95
