@@ -200,9 +200,10 @@ class _Scanner:
         self.failed += reading.failed
         names = _Names()
         tools = [(card, detectors.from_card(card, self.threads, self._tick)) for card in self.cards]
+        kin = provenance.Kin.of(reading.studies)
         studies = []
         for one in reading.studies:
-            results = [self._series(series, tools, names.fresh(one, series)) for series in one.series]
+            results = [self._series(series, kin, tools, names.fresh(one, series)) for series in one.series]
             found = tuple(result for result in results if result is not None)
             if found:
                 studies.append(StudyResult(one.source, one.study_uid, found))
@@ -238,14 +239,16 @@ class _Scanner:
         if self.tick is not None:
             self.tick("slices", done, total)
 
-    def _series(self, series: Series, tools: list[tuple[Card, Detector]], name: str) -> SeriesResult | None:
+    def _series(
+        self, series: Series, kin: provenance.Kin, tools: list[tuple[Card, Detector]], name: str
+    ) -> SeriesResult | None:
         """Judge one series and write its files; what is wrong with it is listed and does not stop the others."""
         try:
             volume = self._decoded(series)
             if self.decoded is not None:
                 self.decoded(volume)
             asked = [tool for tool in tools if tool[0].input.takes(volume.modality)] or tools
-            origin = provenance.examine(series, volume, self.limits, self.trusted)
+            origin = provenance.examine(series, volume, self.limits, self.trusted, kin.to(series))
             result = replace(self._judge(volume, asked, name, origin), file_digests=_file_digests(series, volume))
             if self.delivery is not None:
                 result = self._delivered(self.delivery, series, volume, result, [card for card, _ in asked])

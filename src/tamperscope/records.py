@@ -45,6 +45,10 @@ class Instance:
     frames: int = 1
     position: float | None = None
     """Millimetres along the slice normal (ImagePositionPatient projected on it), if known."""
+    moment: str | None = None
+    """Digest of device, time and place of the acquisition, where the time is stated to fractions of a second."""
+    rival: Instance | None = field(default=None, repr=False)
+    """Another file of this SOP Instance UID and with other content, which is in no series."""
 
 
 @dataclass(frozen=True, slots=True)

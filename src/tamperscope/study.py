@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 from tamperscope import grouping
 from tamperscope import limits as bounds
 from tamperscope.errors import LimitError, TamperscopeError, UnreadableError, UnsafePathError
-from tamperscope.formats import dicom, nifti, pictures
+from tamperscope.formats import dicom, nifti, pdf, pictures
 from tamperscope.formats.dicom import Parsed
 from tamperscope.grouping import Found
 from tamperscope.limits import DEFAULT_LIMITS, Limits
@@ -35,6 +35,7 @@ IMAGE_SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".png", ".jpg", "
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 HEAD = 4096
 """Bytes that tell what a file is, so that a film or a database in the folder is not read whole."""
+SIGNED_PDF = "a PDF with Content Credentials (C2PA), which tamperscope verify reads"
 ANY_IMAGE = "give DICOM, NIfTI, PNG, JPEG or TIFF images"
 
 
@@ -146,12 +147,17 @@ class _Scan:
         self._files: set[Path] = set()
         self._objects: dict[str, Instance] = {}
         self._conflicts: dict[str, str] = {}
+        self._rivals: dict[str, Instance] = {}
         self._known = 0
 
     def reading(self) -> Reading:
         """Studies of DICOM first, then the single files, each in the order in which they came."""
-        studies = grouping.studies(self._found, self._conflicts)
+        found = [replace(one, instance=self._with_rival(one.instance)) for one in self._found]
+        studies = grouping.studies(found, self._conflicts)
         return Reading((*studies, *self._others), tuple(self._skipped), tuple(self._failed))
+
+    def _with_rival(self, instance: Instance) -> Instance:
+        return replace(instance, rival=self._rivals.get(instance.sop_instance_uid or ""))
 
     def add(self, source: Source, number: int) -> None:
         """Scan one source; where nothing at all comes of it, that is a failure too."""
@@ -234,7 +240,9 @@ class _Scan:
         if bounds.read_head(path, 4) in ZIP_MAGIC:
             self._zip(instance, path, root)
         elif (head := bounds.read_head(path, HEAD)) and _kind(head) is None:
-            self._no_image(instance.source, head, explicit=explicit)
+            # The manifest of a PDF lies near its end.
+            told = bounds.read_head(path, self._limits.max_file_bytes) if pdf.is_pdf(head) else head
+            self._no_image(instance.source, told, explicit=explicit)
         else:
             self._object(instance, bounds.read_file(path, self._limits), root, explicit=explicit)
 
@@ -283,6 +291,9 @@ class _Scan:
             self._no_image(instance.source, data, explicit=explicit)
 
     def _no_image(self, source: str, data: bytes, *, explicit: bool) -> None:
+        if pdf.has_manifest(data):
+            self._skip(source, SIGNED_PDF)
+            return
         if not explicit and not source.lower().endswith(IMAGE_SUFFIXES):
             self._skip(source, "not an image")
             return
@@ -329,8 +340,9 @@ class _Scan:
             return
         if uid and first:
             self._conflicts[uid] = f"{instance.source} has the SOP Instance UID of {first.source} and other content"
+            self._rivals[uid] = replace(instance, sop_instance_uid=uid, frames=header.shape[0])
             raise UnreadableError(self._conflicts[uid], hint="scan the two files apart")
-        whole = replace(instance, sop_instance_uid=uid, frames=header.shape[0])
+        whole = replace(instance, sop_instance_uid=uid, frames=header.shape[0], moment=header.moment)
         if uid:
             self._objects[uid] = whole
         self._found.append(Found(root, whole, header))

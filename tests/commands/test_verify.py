@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from typer.testing import CliRunner
 
+import tamperscope
 from builders import png
+from credentials import GENERATED, authority, pdf
+from signing import pem
 from tamperscope import cli, phantom
 
 
@@ -149,3 +153,78 @@ def test_objects_and_heat_maps_below_the_folder_are_signed_too(folder, tmp_path)
     assert run("verify", out, "--key", folder / "public.pem").exit_code == 0
     ended = subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "report.sha256"], cwd=out)
     assert ended.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def credited(folder):
+    """``ca.pem``, and files with Content Credentials by it: what `authority` signed of each kind."""
+    by = authority()
+    grey = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    (folder / "ca.pem").write_bytes(pem(by.certificate))
+    (folder / "plain.pdf").write_bytes(pdf())
+    for name, data in (("png", png(grey)), ("jpeg", png(grey, "JPEG")), ("pdf", pdf())):
+        (folder / f"signed.{name}").write_bytes(by.sign(data, name.upper()))
+    (folder / "generated.png").write_bytes(by.sign(png(grey), "PNG", GENERATED))
+    (folder / "changed.pdf").write_bytes((folder / "signed.pdf").read_bytes().replace(b"612", b"613", 1))
+    spoilt = bytearray((folder / "signed.png").read_bytes())
+    at = spoilt.index(b"caBX")
+    spoilt[at + 8 : at + 60] = bytes(52)
+    (folder / "spoilt.png").write_bytes(spoilt)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "words"),
+    [
+        (["signed.pdf"], 0, ["unchanged     signed.pdf", "camera", "nobody whom you trust"]),
+        (["signed.png", "signed.jpeg"], 0, ["unchanged     signed.png", "unchanged     signed.jpeg"]),
+        (["signed.pdf", "--trust", "ca.pem"], 0, ["vouched for   signed.pdf"]),
+        (["generated.png"], 0, ["c2pa.created by Maker from trainedAlgorithmicMedia"]),
+        (["changed.pdf"], 1, ["CHANGED       changed.pdf", "dataHash.mismatch"]),
+        (["spoilt.png"], 1, ["INVALID       spoilt.png"]),
+        (["signed.png", "plain.pdf", "changed.pdf"], 1, ["unchanged", "none          plain.pdf", "CHANGED"]),
+        (["plain.pdf", "signed.png"], 3, ["none          plain.pdf", "unchanged     signed.png"]),
+    ],
+    ids=str,
+)
+def test_content_credentials(names, code, words, credited, monkeypatch):
+    monkeypatch.chdir(credited)
+    done = run("verify", *names)
+    assert done.exit_code == code, done.output
+    for word in words:
+        assert word in done.stdout
+
+
+def test_an_intact_file_by_a_stranger_is_3_for_whom_trusts_others(credited, monkeypatch):
+    monkeypatch.chdir(credited)
+    (credited / "stranger.pem").write_bytes(pem(authority().certificate))
+    done = run("verify", "signed.png", "--trust", "stranger.pem")
+    assert done.exit_code == 3
+    assert done.stdout.startswith("untrusted     signed.png")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nowhere.pdf"], ["signed.pdf", "ca.pem"], ["ca.pem", "--trust", "ca.pem"], ["signed.png", "--trust", "no.pem"]],
+    ids=str,
+)
+def test_what_holds_no_credentials_is_2(arguments, credited, monkeypatch):
+    monkeypatch.chdir(credited)
+    assert run("verify", *arguments).exit_code == 2
+
+
+def test_credentials_that_cannot_be_checked_are_2(credited, monkeypatch):
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    done = run("verify", credited / "signed.pdf")
+    assert done.exit_code == 2
+    assert "tamperscope[c2pa]" in done.stderr
+
+
+def test_a_scan_lists_a_signed_pdf_with_the_way_to_read_it(credited, tmp_path):
+    for name in ("signed.pdf", "plain.pdf", "photo.png"):
+        (tmp_path / name).write_bytes((credited / name).read_bytes())
+    skipped = {entry.source[-10:]: entry.reason for entry in tamperscope.read(tmp_path).skipped}
+    assert skipped["signed.pdf"] == "a PDF with Content Credentials (C2PA), which tamperscope verify reads"
+    assert skipped["/plain.pdf"] == "not an image"
+    (failure,) = tamperscope.read(tmp_path / "signed.pdf").failed
+    assert "tamperscope verify" in failure.error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -113,7 +114,15 @@ OTHER_KEYWORDS = (
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "DirectoryRecordSequence",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ContentTime",
 )
+MOMENT = ("Manufacturer", "ManufacturerModelName", "AcquisitionDate", "ImagePositionPatient")
+TIMES = ("AcquisitionTime", "AcquisitionDateTime", "ContentTime")
+FRACTION = re.compile(r"\.[0-9]*[1-9]")
+"""Of a second, in a time (PS3.5 6.2, TM and DT)."""
 PALETTES = tuple(f"{channel}PaletteColorLookupTable" for channel in ("Red", "Green", "Blue"))
 PALETTE_KEYWORDS = (
     *(f"{name}Descriptor" for name in PALETTES),
@@ -186,6 +195,8 @@ class Header:
     """ImageOrientationPatient: direction of a row, then of a column."""
     position: tuple[float, ...] | None
     """ImagePositionPatient, millimetres in LPS."""
+    moment: str | None = None
+    """See `Instance.moment`."""
     facts: dict[str, JSON] = field(default_factory=dict)
 
 
@@ -507,8 +518,22 @@ def read_header(parsed: Parsed) -> Header:
         shape=parsed.shape,
         orientation=orthonormal(numbers(orientation or dataset, "ImageOrientationPatient", 6)),
         position=numbers(plane or dataset, "ImagePositionPatient", 3),
+        moment=_moment(dataset),
         facts=_facts(parsed),
     )
+
+
+def has_fraction(time: str | None) -> bool:
+    """Whether a time is stated to fractions of a second: two acquisitions hardly share such a one by chance."""
+    return FRACTION.search(time or "") is not None
+
+
+def _moment(dataset: Dataset) -> str | None:
+    times = [text(dataset, keyword) for keyword in TIMES]
+    if not any(has_fraction(time) for time in times):
+        return None
+    stated = (*times, *(text(dataset, keyword) for keyword in MOMENT))
+    return hashlib.sha256("\0".join(part or "" for part in stated).encode()).hexdigest()
 
 
 def orthonormal(orientation: tuple[float, ...] | None) -> tuple[float, ...] | None:

@@ -7,20 +7,23 @@ clause that they rest on. No check stops a scan: one that cannot be carried out 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tamperscope.detectors.provenance import (
+    clones,
     contents,
     editors,
     header,
     instances,
     jpeg,
+    kernels,
     pixels,
     preamble,
     seen,
     signatures,
     trust,
 )
+from tamperscope.detectors.provenance.clones import Kin
 from tamperscope.detectors.provenance.opened import Opened, opened
 from tamperscope.detectors.provenance.seen import Seen
 from tamperscope.detectors.provenance.trust import NOBODY, Trust
@@ -29,14 +32,20 @@ from tamperscope.limits import DEFAULT_LIMITS, Limits
 from tamperscope.records import Origin, Provenance, Series, Volume
 from tamperscope.study import payloads
 
-__all__ = ["NOBODY", "Trust", "examine", "trust"]
+__all__ = ["NOBODY", "Kin", "Trust", "contents", "examine", "trust"]
 
 CLAUSE = "PS3.10 7"
 SAMPLED = 5
 """Files of a series, spread over it, of which coefficients and histograms are looked at: all slices share a history."""
 
 
-def examine(series: Series, volume: Volume, limits: Limits = DEFAULT_LIMITS, trusted: Trust = NOBODY) -> Provenance:
+def examine(
+    series: Series,
+    volume: Volume,
+    limits: Limits = DEFAULT_LIMITS,
+    trusted: Trust = NOBODY,
+    kin: Sequence[Series] = (),
+) -> Provenance:
     """Everything that is known of the origin of a series.
 
     Args:
@@ -44,6 +53,7 @@ def examine(series: Series, volume: Volume, limits: Limits = DEFAULT_LIMITS, tru
         volume: its pixels.
         limits: what a file may ask for.
         trusted: whose signatures count as vouching for a file.
+        kin: other series of the same reading that claim what this one claims, see `Kin`.
 
     Returns:
         The state, in this order: "broken" where something was changed since it was signed, "contradictory" where
@@ -56,7 +66,9 @@ def examine(series: Series, volume: Volume, limits: Limits = DEFAULT_LIMITS, tru
         warnings.simplefilter("ignore")
         found = list(_of_files(series, every, limits, trusted))
         found += _guarded("pixels", lambda: pixels.of_volume(volume))
+        found += _guarded("kernels", lambda: kernels.of_volume(volume))
         found += _guarded("jpeg", lambda: jpeg.of_volume(volume))
+        found += _guarded("clones", lambda: clones.check(series, kin, limits))
     joined = seen.merged(found, every)
     return Provenance(_state(joined), tuple(one.finding for one in joined))
 

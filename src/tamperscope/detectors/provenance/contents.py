@@ -1,4 +1,4 @@
-"""Content Credentials (C2PA) in pictures: signed manifests of how a picture came about.
+"""Content Credentials (C2PA) in pictures and PDF: signed manifests of how a picture came about.
 
 Read by c2pa-python, told to fetch nothing: no manifest that lies elsewhere, no answer of the issuer of a certificate.
 As with signatures of DICOM, a manifest that does not match its picture is proof of a change, and one that matches
@@ -17,11 +17,13 @@ from tamperscope.detectors.provenance.opened import Opened
 from tamperscope.detectors.provenance.seen import Seen
 from tamperscope.detectors.provenance.trust import Trust
 from tamperscope.errors import MissingExtraError
+from tamperscope.formats import pdf
 
 CHECK = "c2pa"
+PDF = "application/pdf"
 CLAUSE, ACTIONS = "C2PA 2.1, 15", "C2PA 2.1, 18.15"
 TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"II": "image/tiff", b"MM": "image/tiff"}
-TYPES[b"%PDF"] = "application/pdf"
+TYPES[pdf.MAGIC] = PDF
 APP11 = 0xEB
 MISMATCHES = (".mismatch", "assertion.missing", "claim.multiple", "hardBindings.missing")
 """How the codes of failures end or begin that mean: this is not what was signed (C2PA 2.1, 15.2.2)."""
@@ -37,30 +39,51 @@ NOT_TRUSTED = "signingCredential.untrusted"
 
 def check(opened: Opened, trusted: Trust) -> Iterator[Seen]:
     """The manifest of one picture, if it has one."""
-    kind = next((kind for start, kind in TYPES.items() if opened.data.startswith(start)), None)
-    if opened.format != "picture" or kind is None or not has_manifest(opened.data):
+    if opened.format != "picture":
         return
     try:
-        manifest = _read(opened.data, kind, trusted)
+        yield from credentials(opened.data, opened.source, trusted)
     except MissingExtraError as error:
         text = f"Content Credentials (C2PA) are in the file, and were not checked: {error}."
         yield seen.note("c2pa-unchecked", text, CLAUSE, opened.source)
+
+
+def kind_of(data: bytes) -> str | None:
+    """The media type of a file that can hold a manifest here, by its first bytes: PNG, JPEG, TIFF or PDF; else None."""
+    return next((kind for start, kind in TYPES.items() if data.startswith(start)), None)
+
+
+def credentials(data: bytes, source: str, trusted: Trust) -> Iterator[Seen]:
+    """What the manifest of a file says, and whether it matches; nothing where there is none.
+
+    Args:
+        data: the bytes of the file.
+        source: what findings call it.
+        trusted: whose signatures vouch for it.
+
+    Raises:
+        MissingExtraError: there is a manifest, or there may be one, and c2pa-python is not installed.
+    """
+    kind = kind_of(data)
+    # Objects of a PDF may lie compressed in a stream, where no search of bytes finds them.
+    if kind is None or not (has_manifest(data) or (kind == PDF and b"/ObjStm" in data)):
         return
-    if manifest is None:
+    manifest = _read(data, kind, trusted)
+    if manifest is not None:
+        yield from _validity(manifest, trusted, source)
+        yield from _history(manifest, source)
+    elif has_manifest(data):
         text = "Content Credentials (C2PA) are in the file, and cannot be read: they are damaged or lie elsewhere."
-        yield seen.warning("c2pa-unchecked", text, CLAUSE, opened.source)
-        return
-    yield from _validity(manifest, trusted, opened.source)
-    yield from _history(manifest, opened.source)
+        yield seen.warning("c2pa-unchecked", text, CLAUSE, source)
 
 
 def has_manifest(data: bytes) -> bool:
-    """Whether there is a JUMBF box of C2PA: PNG chunk caBX, JPEG APP11, elsewhere anywhere (C2PA 2.1, A.3)."""
+    """Whether there is a JUMBF box of C2PA: PNG chunk caBX, JPEG APP11, elsewhere anywhere (C2PA 2.1, A.3, A.4)."""
     if data.startswith(segments.PNG_START):
         return any(kind == b"caBX" for kind, _ in segments.of_png(data))
     if data.startswith(segments.JPEG_START):
         return any(code == APP11 and b"jumb" in content[:64] for code, content in segments.of_jpeg(data))
-    return b"jumb" in data and b"c2pa" in data
+    return pdf.has_manifest(data) or (b"jumb" in data and b"c2pa" in data)
 
 
 def _read(data: bytes, kind: str, trusted: Trust) -> dict[str, Any] | None:
@@ -95,7 +118,7 @@ def _validity(store: dict[str, Any], trusted: Trust, source: str) -> Iterator[Se
     changed = [code for code in codes if code.endswith(MISMATCHES) or code.startswith(MISMATCHES)]
     state = store.get("validation_state")
     if changed:
-        text = f"The picture was changed after its Content Credentials were signed by {signer} ({', '.join(changed)})."
+        text = f"The content was changed after its Content Credentials were signed by {signer} ({', '.join(changed)})."
         yield seen.broken(CHECK, text, CLAUSE, source)
     elif state not in ("Valid", "Trusted"):
         why = ", ".join(codes) or "no reason is given"
@@ -107,8 +130,8 @@ def _validity(store: dict[str, Any], trusted: Trust, source: str) -> Iterator[Se
         )
     else:
         text = (
-            "The Content Credentials match the picture, but nobody whom you trust vouches for them: whoever changes a "
-            f"picture can sign it anew. Signer: {signer}."
+            "The Content Credentials match the content, but nobody whom you trust vouches for them: whoever changes a "
+            f"file can sign it anew. Signer: {signer}."
         )
         yield seen.note("c2pa-untrusted", text, CLAUSE, source)
 

@@ -43,6 +43,7 @@ IMAGE_FACTS = {
     "SyntheticData": "PS3.3 C.12.1",
 }
 """Attributes of single images that one reconstruction gives all of them alike."""
+SLICE_FACTS = ("InstanceNumber", "ImageType", "ContentTime", "ImagePositionPatient")
 VARYING = {"PT": ("RescaleSlope", "RescaleIntercept"), "NM": ("RescaleSlope", "RescaleIntercept")}
 """What scanners of other modalities set anew for each slice."""
 FILE_FACTS = ("ImplementationClassUID", "SourceApplicationEntityTitle", "TransferSyntaxUID")
@@ -76,7 +77,7 @@ class Facts:
 
 def facts(opened: Opened) -> Facts:
     """The facts of one DICOM file."""
-    values = {word: opened.text(word) or "" for word in (*UIDS, *SERIES_FACTS, *IMAGE_FACTS, "InstanceNumber")}
+    values = {word: opened.text(word) or "" for word in (*UIDS, *SERIES_FACTS, *IMAGE_FACTS, *SLICE_FACTS)}
     values |= {word: dicom.text(opened.meta, word) or "" for word in (*FILE_FACTS, "MediaStorageSOPInstanceUID")}
     dates = {word: day for word in DATES if (day := _day(opened.text(word))) is not None}
     return Facts(opened.source, values, dates, _age_gap(opened, dates.get("StudyDate")))
@@ -92,6 +93,7 @@ def check(files: Sequence[Facts]) -> Iterator[Seen]:
     yield from _strangers(files)
     yield from _foreign_uids(files)
     yield from _numbers(files)
+    yield from _moments(files)
 
 
 def _identity(one: Facts) -> Iterator[Seen]:
@@ -194,6 +196,23 @@ def _numbers(files: Sequence[Facts]) -> Iterator[Seen]:
     if twice and len(files) >= FEWEST and len(twice) <= max(2, SMALL * len(files)):
         text = "Several files have one Instance Number, all others have their own: a header may have been used twice."
         yield seen.warning("header-twice", text, "PS3.3 C.7.6.1", *twice)
+
+
+def _moments(files: Sequence[Facts]) -> Iterator[Seen]:
+    """CT slices at several places with one Content Time to fractions of a second: scanners make one after another.
+
+    No authentic series that was measured has it, and these are few; what makes a series at once may write it: a note.
+    """
+    places: dict[str, dict[str, str]] = {}
+    for one in files:
+        values = one.values
+        scanned = values["Modality"] == "CT" and values["ImageType"].upper().startswith("ORIGINAL")
+        if scanned and dicom.has_fraction(values["ContentTime"]):
+            places.setdefault(values["ContentTime"], {})[values["ImagePositionPatient"]] = one.source
+    shared = [source for alike in places.values() if len(alike) > 1 for source in alike.values()]
+    if shared:
+        text = "Slices at several places have one Content Time to fractions of a second."
+        yield seen.note("time-shared", text, "PS3.3 C.7.6.1", *shared)
 
 
 def _day(text: str | None) -> date | None:
