@@ -63,6 +63,39 @@ def test_a_zip_in_one_request(one, submitter, tmp_path):
     assert all(file.startswith("disc.zip/") for file in files)
 
 
+def test_flat_and_colliding_names_lose_no_slice(one, submitter, tmp_path):
+    folder = chest(tmp_path / "ct", slices=4)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, file in zip(("1.dcm", "11.dcm", "IM?1.dcm", "IM:1.dcm"), sorted(folder.iterdir()), strict=True):
+            archive.write(file, name)
+    upload = submitter.post("/api/v1/studies", params={"name": "flat.zip"}, content=packed.getvalue()).json()["id"]
+    for number, file in enumerate(sorted(folder.iterdir())):
+        file.rename(folder / f"{number}.dcm")
+    flat = handed_in(submitter, folder)
+    work(one)
+    for sent in (upload, flat):
+        (study,) = studies_of(submitter, sent)
+        series = submitter.get(f"/api/v1/studies/{study}/report.json").json()["studies"][0]["series"][0]
+        assert (series["shape"][0], len(set(series["files"]))) == (4, 4)
+    assert {file.split("/")[-1] for file in series["files"]} == {f"{number}.dcm" for number in range(4)}
+
+
+def test_what_was_deleted_while_it_was_judged_leaves_nothing(one, submitter, tmp_path, monkeypatch):
+    from tamperscope.service.views import Views
+
+    upload = handed_in(submitter, chest(tmp_path / "ct", slices=2))
+
+    def finish(_):
+        (study,) = studies_of(submitter, upload)
+        assert submitter.delete(f"/api/v1/studies/{study}").status_code == 204
+
+    monkeypatch.setattr(Views, "finish", finish)
+    work(one)
+    assert submitter.get(f"/api/v1/uploads/{upload}").status_code == 404, "its names are gone with its last study"
+    assert not any((one.config.folder / "work").iterdir())
+
+
 def test_pictures_become_a_study_each_and_what_is_none_is_said(one, submitter, tmp_path):
     folder = tmp_path / "films"
     folder.mkdir()

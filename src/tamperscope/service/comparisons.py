@@ -6,7 +6,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import chdir
+from contextlib import chdir, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,11 @@ class Comparisons:
         query = select(COMPARISONS.c.id).order_by(COMPARISONS.c.made.desc()).limit(100)
         with database.reading(self.engine) as connection:
             found = list(connection.execute(query).scalars())
-        return [self.one(comparison) for comparison in found]  # not within: SQLite lets one connection in at a time
+        told = []
+        for comparison in found:  # not within: SQLite lets one connection in at a time
+            with suppress(MissingError):  # its study went in between
+                told.append(self.one(comparison))
+        return told
 
     def file(self, comparison: str, name: str) -> Path:
         """A file of a comparison.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from tamperscope.service.studies import Filter, Studies
 from tamperscope.service.uploads import Uploads
@@ -36,13 +38,16 @@ class Events:
     now: Callable[[], float] = time.time
     _listeners: set[asyncio.Queue[Event | None]] = field(default_factory=set, init=False, repr=False)
     _told: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _looked: float = field(default=float("inf"), init=False, repr=False)
+    """When it last looked with success; listeners of before were told what they missed."""
 
     async def run(self) -> None:
         """Look and tell, for ever."""
         while True:
             if self._listeners:
-                for event in await asyncio.to_thread(self._look):
-                    self._tell(event)
+                with suppress(SQLAlchemyError):  # what changed while it was away is told later
+                    for event in await asyncio.to_thread(self._look):
+                        self._tell(event)
             await asyncio.sleep(LOOK_S)
 
     async def listen(self) -> AsyncIterator[Event]:
@@ -65,11 +70,13 @@ class Events:
             self._listeners.discard(waiting)
 
     def _look(self) -> list[Event]:
-        since = self.now() - OVERLAP_S
+        begun = self.now()
+        since = min(self._looked, begun) - OVERLAP_S
         found = [Event("study", asdict(row)) for row in self.studies.changed(since)]
         found += [Event("upload", asdict(upload)) for upload in self.uploads.changed(since)]
         fresh = [event for event in found if self._told.get(event.data["id"], 0.0) < event.data["changed"]]
         self._told = {event.data["id"]: event.data["changed"] for event in found}
+        self._looked = begun
         return fresh
 
     def _tell(self, event: Event) -> None:

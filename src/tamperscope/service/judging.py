@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine, update
 
 import tamperscope
-from tamperscope.errors import TamperscopeError, UnreadableError
+from tamperscope.errors import InputError, TamperscopeError, UnreadableError
 from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.files import flush
 from tamperscope.jobs.queue import Job
@@ -29,6 +29,8 @@ from tamperscope.service.uploads import MissingError, storable
 from tamperscope.service.views import Views
 
 WORK = "work"
+NO_ANSWER = {"verdict": None, "probability": None, "provenance": None, "suspicion": 0.0}
+"""Of a study that could not be judged, whatever an earlier version of it was."""
 TELL_S = 0.5
 """Between two words of how far it is."""
 DAY_S = 86_400.0
@@ -61,9 +63,12 @@ class Judge:
         try:
             answer = self._scan(study, version, row.slices, float(job.payload["when"]))
         except TamperscopeError as error:
-            told: dict[str, Any] = {"error": storable(str(error)[:500]), "ended": self.now(), **self._kept()}
-            self._say(study, version, state="failed", **told)
+            final = isinstance(error, InputError)  # another try may do better with anything else
+            told: dict[str, Any] = {"error": storable(str(error)[:500]), "state": "failed" if final else "waiting"}
+            self._say(study, version, **told, **NO_ANSWER, ended=self.now(), **self._kept())
             raise
+        if answer is None:
+            return Done({"superseded": True})
         facts = _facts(answer)
         told = {"state": "done", "progress": 1.0, "ended": self.now(), **self._kept(), **facts}
         self._say(study, version, **told)
@@ -72,9 +77,11 @@ class Judge:
         self.audit.write("judged", study=study, version=version, models=models, **said)
         return Done(said)
 
-    def _scan(self, study: str, version: int, slices: int, when: float) -> Report:
+    def _scan(self, study: str, version: int, slices: int, when: float) -> Report | None:
+        """What was found, with its files in place; None if the study was deleted or has grown in the meantime."""
         place = self.studies.place(study)
-        work = place / WORK
+        # Not in the study's folder, which may be deleted at any time; of one's own, for a lease can be lost.
+        work = self.config.folder / WORK / f"{study}-{version}-{os.getpid()}"
         shutil.rmtree(work, ignore_errors=True)
         for name in (RESULTS, VIEWS):
             (work / name).mkdir(parents=True)
@@ -99,6 +106,9 @@ class Judge:
             first = answer.failed[0].error if answer.failed else "it holds no images"
             raise UnreadableError(f"nothing of the study could be judged: {first}", hint="see its files")
         views.finish()
+        if not self._say(study, version, progress=1.0):
+            shutil.rmtree(work)
+            return None
         self._placed(place, work)
         return answer
 

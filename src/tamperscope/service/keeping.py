@@ -46,16 +46,20 @@ class Keeper:
         service = self.service
         service.studies.gathered(service.config.storage.quiet_s)
         version = literal(f"{JUDGE}:") + SCANS.c.id + ":" + cast(SCANS.c.version, String)
-        self._buried(SCANS, version, ("waiting", "running"))
+        days, now = service.config.storage.retention_days, self.now()
+        expires = now + days * 86_400.0 if days else None
+        self._buried(SCANS, version, ("waiting", "running"), ended=now, expires=expires)
         self._buried(UPLOADS, literal(f"{READ}:") + UPLOADS.c.id, ("received",))
         self._buried(COMPARISONS, literal(f"{COMPARE}:") + COMPARISONS.c.id, ("waiting",))
         if self.now() - self._swept > SWEEP_S:
             self._swept = self.now()
             for study in service.studies.expire():
                 service.audit.write("deleted", study=study, reason="its time was over")
-            service.uploads.sweep(service.config.storage.abandoned_hours * 3600.0)
+            abandoned_s = service.config.storage.abandoned_hours * 3600.0
+            service.uploads.sweep(abandoned_s)
+            service.studies.sweep(abandoned_s)
 
-    def _buried(self, table: Table, key: ColumnElement[str], states: tuple[str, ...]) -> None:
+    def _buried(self, table: Table, key: ColumnElement[str], states: tuple[str, ...], **more: float | None) -> None:
         """Say of rows whose job is dead that they failed: a job that killed its worker tells nobody itself."""
         query = select(table.c.id, JOBS.c.error).join(JOBS, JOBS.c.key == key)
         query = query.where(JOBS.c.state == "dead", table.c.state.in_(states))
@@ -64,5 +68,5 @@ class Keeper:
             dead = connection.execute(query).all()
         for one, error in dead:
             with engine.begin() as connection:
-                values = {"state": "failed", "error": error, "changed": self.now()}
+                values = {"state": "failed", "error": error, "changed": self.now(), **more}
                 connection.execute(update(table).where(table.c.id == one, table.c.state.in_(states)).values(**values))

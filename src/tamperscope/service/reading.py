@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from tamperscope import study as reader
 from tamperscope.errors import TamperscopeError, UnreadableError
@@ -25,7 +25,7 @@ from tamperscope.jobs import database
 from tamperscope.jobs.audit import Audit
 from tamperscope.jobs.files import flush
 from tamperscope.jobs.queue import Job
-from tamperscope.jobs.tables import SCANS, UPLOADS
+from tamperscope.jobs.tables import SCANS, UPLOAD_FILES, UPLOADS
 from tamperscope.jobs.worker import Done
 from tamperscope.limits import DEFAULT_LIMITS
 from tamperscope.records import JSON, Instance, Reading, Study
@@ -71,6 +71,7 @@ class Reader:
         values = {"state": "read" if made else "failed", "result": result, "error": error, "changed": self.now()}
         with self.engine.begin() as connection:
             connection.execute(update(UPLOADS).where(UPLOADS.c.id == upload.id).values(**values))
+            connection.execute(delete(UPLOAD_FILES).where(UPLOAD_FILES.c.upload == upload.id))
         shutil.rmtree(place, ignore_errors=True)
         facts: dict[str, JSON] = {"studies": list(made), "failed": len(reading.failed), "skipped": len(reading.skipped)}
         self.audit.write("received", upload=upload.id, user=upload.owner, **facts)
@@ -170,7 +171,8 @@ def _place(instances: Sequence[Instance], folder: Path, root: str, *, by_digest:
     A member of an archive is written out, another file is linked. The working folder is the one they were read from.
     """
     names = [instance.source.replace(".zip!", "/").replace("!", "/") for instance in instances]
-    shared = len(os.path.commonpath(names)) + 1 if len(names) > 1 else 0
+    common = os.path.commonpath(names) if len(names) > 1 else ""
+    shared = len(common) + 1 if common else 0
     wholes = Path(names[0]).name if len(names) == 1 else root
     total, touched = 0, {folder}
     for number, (instance, name, data) in enumerate(zip(instances, names, reader.payloads(instances), strict=True)):

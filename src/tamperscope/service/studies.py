@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Engine, String, and_, cast, delete, func, 
 from tamperscope.errors import UsageError
 from tamperscope.jobs import database
 from tamperscope.jobs.queue import Order, Queue
-from tamperscope.jobs.tables import COMPARISONS, REVIEWS, SCANS
+from tamperscope.jobs.tables import COMPARISONS, REVIEWS, SCANS, UPLOADS
 from tamperscope.records import Report
 from tamperscope.report import json as report_json
 from tamperscope.service.uploads import MissingError
@@ -37,7 +37,7 @@ KINDS = {
     ".sha256": "digests",
     ".sig": "signature",
 }
-ESCAPE = "\\"
+REVIEW_COLUMNS = tuple(REVIEWS.c[name] for name in ("id", "series", "digest", "opinion", "comment", "user", "time"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,27 +229,25 @@ class Studies:
             raise MissingError("the study has no series of that name", hint="see its report")
         values = {"series": series, "digest": found[0].digest, "opinion": opinion, "comment": comment, "user": user}
         with self.engine.begin() as connection:
-            connection.execute(insert(REVIEWS).values(scan=study, time=self.now(), **values))
+            kept = insert(REVIEWS).values(scan=study, time=self.now(), **values).returning(*REVIEW_COLUMNS)
+            row = connection.execute(kept).one()
             changed = {"opinion": opinion, "changed": self.now()}
             connection.execute(update(SCANS).where(SCANS.c.id == study).values(**changed))
-        return self.reviews(study)[0]
+        return Review(*row)
 
     def reviews(self, study: str) -> tuple[Review, ...]:
         """What was thought of a study, the newest first."""
-        query = select(REVIEWS).where(REVIEWS.c.scan == study).order_by(REVIEWS.c.id.desc())
-        names = ("id", "series", "digest", "opinion", "comment", "user", "time")
+        query = select(*REVIEW_COLUMNS).where(REVIEWS.c.scan == study).order_by(REVIEWS.c.id.desc())
         with database.reading(self.engine) as connection:
-            rows = connection.execute(query).mappings()
-            return tuple(Review(*(row[name] for name in names)) for row in rows)
+            return tuple(Review(*row) for row in connection.execute(query))
 
     def reviewed(self) -> list[tuple[StudyRow, Review]]:
         """The latest opinion on each series of each study that has one, for a manifest."""
         latest = select(func.max(REVIEWS.c.id)).group_by(REVIEWS.c.scan, REVIEWS.c.series)
         with database.reading(self.engine) as connection:
-            rows = connection.execute(select(REVIEWS).where(REVIEWS.c.id.in_(latest)).order_by(REVIEWS.c.id))
-            found = [dict(row) for row in rows.mappings()]
-        names = ("id", "series", "digest", "opinion", "comment", "user", "time")
-        return [(self.one(row["scan"]), Review(*(row[name] for name in names))) for row in found]
+            query = select(REVIEWS.c.scan, *REVIEW_COLUMNS).where(REVIEWS.c.id.in_(latest)).order_by(REVIEWS.c.id)
+            found = [(study, Review(*rest)) for study, *rest in connection.execute(query)]
+        return [(self.one(study), review) for study, review in found]
 
     # --- life ---
 
@@ -282,11 +280,27 @@ class Studies:
             connection.execute(delete(SCANS).where(SCANS.c.id == study))
             left = select(func.count()).select_from(SCANS).where(SCANS.c.upload == row.upload)
             last = not connection.execute(left).scalar_one()
+            if last:  # its name, and what could not be read of it
+                connection.execute(delete(UPLOADS).where(UPLOADS.c.id == row.upload))
         for comparison in gone:
             shutil.rmtree(self.folder / "comparisons" / comparison, ignore_errors=True)
         shutil.rmtree(self.place(study), ignore_errors=True)
         if last:
             shutil.rmtree(self.folder / "uploads" / row.upload, ignore_errors=True)
+
+    def sweep(self, abandoned_s: float) -> None:
+        """Remove folders that nothing knows of: of what was deleted while somebody worked on it."""
+        with database.reading(self.engine) as connection:
+            known = {
+                FOLDER: set(connection.execute(select(SCANS.c.id)).scalars()),
+                "comparisons": set(connection.execute(select(COMPARISONS.c.id)).scalars()),
+                "work": set[str](),
+            }
+        for name, ids in known.items():
+            root = self.folder / name
+            for path in root.iterdir() if root.is_dir() else ():
+                if path.name not in ids and path.stat().st_mtime < self.now() - abandoned_s:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def expire(self) -> list[str]:
         """Delete the studies whose time is over; which they were."""
@@ -320,11 +334,6 @@ def suspicion(verdict: str | None, probability: float | None, provenance: str | 
     """By what studies are sorted: what speaks louder first, and among equals the more probable."""
     rank = {"suspicious": 3.0, "inconclusive": 2.0, "no_evidence": 1.0}.get(verdict or "", 0.0)
     return (4.0 if provenance == "broken" else rank) + 0.99 * (probability or 0.0)
-
-
-def as_json(row: StudyRow) -> dict[str, Any]:
-    """A row as the interface tells it."""
-    return asdict(row)
 
 
 def _conditions(wanted: Filter) -> Iterable[ColumnElement[bool]]:

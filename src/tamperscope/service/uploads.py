@@ -301,8 +301,16 @@ class Uploads:
             known = set(connection.execute(select(UPLOADS.c.id)).scalars())
             old = select(UPLOADS.c.id).where(UPLOADS.c.state == "open", UPLOADS.c.changed < self.now() - abandoned_s)
             stale = list(connection.execute(old).scalars())
+            ended = UPLOADS.c.state.in_(("read", "failed"))
+            over = list(connection.execute(select(UPLOADS.c.id).where(ended)).scalars())
         for upload in stale:
             self.cancel(upload)
+        failed = (UPLOADS.c.state == "failed", UPLOADS.c.changed < self.now() - abandoned_s)
+        with self.engine.begin() as connection:
+            connection.execute(delete(UPLOADS).where(*failed))
+            connection.execute(delete(UPLOAD_FILES).where(UPLOAD_FILES.c.upload.not_in(select(UPLOADS.c.id))))
+        for upload in over:  # a reader that died left them
+            shutil.rmtree(self.place(upload), ignore_errors=True)
         root = self.folder / FOLDER
         for path in root.iterdir() if root.is_dir() else ():
             # Young ones may be about to get their row.

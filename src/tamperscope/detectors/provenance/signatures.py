@@ -31,7 +31,7 @@ from tamperscope.detectors.provenance.seen import Seen
 from tamperscope.detectors.provenance.trust import Trust
 from tamperscope.errors import UnsupportedError
 from tamperscope.formats import dicom
-from tamperscope.formats.dicom import Parsed
+from tamperscope.formats.dicom import PALETTE_KEYWORDS, Parsed
 
 CHECK = "signature"
 MAC_CLAUSE, PROFILE_CLAUSE, COVER_CLAUSE = "PS3.3 C.12.1.1.3.1", "PS3.15 C.1", "PS3.15 C.2"
@@ -71,6 +71,7 @@ IMAGE = (
     "Rows",
     "Columns",
     "PixelSpacing",
+    *PALETTE_KEYWORDS,
     "BitsAllocated",
     "BitsStored",
     "HighBit",

@@ -49,4 +49,4 @@ def view(
         name = (found.result or {})["series"][number][f"{side}_name"]
         study = found.before if side == "before" else found.after
         path = service.studies.file(study.id, f"{name}.volume.nii.gz", VIEWS)
-    return FileResponse(path, media_type="application/gzip", headers={"cache-control": "private, max-age=3600"})
+    return FileResponse(path, media_type="application/gzip", headers={"cache-control": "private, max-age=600"})

@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from tamperscope.records import JSON, Label
 from tamperscope.report import pdf, words
+from tamperscope.service.accounts import Identity
 from tamperscope.service.routes.common import PROBLEMS, Administrator, Id, Submitter, TheService, Viewer, owned
 from tamperscope.service.schemas import ResultOut, ReviewIn, ReviewOut, StudiesOut, StudyOut
 from tamperscope.service.service import Service
@@ -34,7 +35,7 @@ TYPES = {
 }
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 """For the report, which has its style and its pictures in itself."""
-SHOWN_POLICY = {"cache-control": "private, max-age=3600"}
+SHOWN_POLICY = {"cache-control": "private, max-age=600"}
 """Of what the viewer fetches, whose address has the version of the result in it."""
 MOST_EXPORTED, MOST_PRINTED = 10_000, 1000
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -159,21 +160,21 @@ def file(study: Id, name: ResultName, service: TheService, identity: Viewer) -> 
 
 
 @router.get("/studies/{study}/report.json", response_class=FileResponse, responses=REPORT)
-def report_json(study: Id, service: TheService, _: Viewer) -> FileResponse:
+def report_json(study: Id, service: TheService, identity: Viewer) -> FileResponse:
     """The report by the schema tamperscope/report/1."""
-    return _file(service.studies.file(study, "report.json"), inline=True)
+    return _report(service, study, "report.json", identity)
 
 
 @router.get("/studies/{study}/report.html", response_class=FileResponse, responses=_holds("text/html"))
-def report_html(study: Id, service: TheService, _: Viewer) -> FileResponse:
+def report_html(study: Id, service: TheService, identity: Viewer) -> FileResponse:
     """The report as a page of its own."""
-    return _file(service.studies.file(study, "report.html"), inline=True)
+    return _report(service, study, "report.html", identity)
 
 
 @router.get("/studies/{study}/report.pdf", response_class=FileResponse, responses=_holds("application/pdf"))
-def report_pdf(study: Id, service: TheService, _: Viewer) -> FileResponse:
+def report_pdf(study: Id, service: TheService, identity: Viewer) -> FileResponse:
     """The report to print or send."""
-    return _file(service.studies.file(study, "report.pdf"), inline=True)
+    return _report(service, study, "report.pdf", identity)
 
 
 @router.get(
@@ -251,6 +252,12 @@ def _cell(name: str, value: Any) -> str:
     text = words.visible(text)
     # A spreadsheet takes what begins so for a formula.
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") and not isinstance(value, int | float) else text
+
+
+def _report(service: Service, study: str, name: str, identity: Identity) -> FileResponse:
+    path = service.studies.file(study, name)
+    service.audit.write("exported", study=study, what=name, user=identity.name)
+    return _file(path, inline=True)
 
 
 def _download(data: bytes, name: str) -> Response:

@@ -29,12 +29,31 @@ export async function call(method, url, body) {
   return json;
 }
 
-/** Events of the service: `handlers` by the event's name. The browser connects again by itself. */
-export function listen(handlers) {
-  const source = new EventSource("/api/v1/events");
-  for (const [name, handler] of Object.entries(handlers)) {
-    source.addEventListener(name, (event) => handler(JSON.parse(event.data)));
-  }
-  addEventListener("pagehide", () => source.close());
-  return source;
+/** Events of the service: `handlers` by the event's name; `again` is called when some may have been missed.
+ *
+ * A browser opens six connections to a host, for all its tabs: one that is hidden lets its own go.
+ */
+export function listen(handlers, again = () => {}) {
+  let source = null;
+  let begun = false;
+  const open = () => {
+    source = new EventSource("/api/v1/events");
+    source.addEventListener("open", () => {
+      if (begun) again();
+      begun = true;
+    });
+    for (const [name, handler] of Object.entries(handlers)) {
+      source.addEventListener(name, (event) => handler(JSON.parse(event.data)));
+    }
+  };
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close();
+    else if (!source) open();
+  });
+  addEventListener("pagehide", close);
+  if (!document.hidden) open();
 }

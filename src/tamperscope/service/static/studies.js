@@ -5,12 +5,15 @@ import { zone } from "./upload.js";
 
 const rows = byId("rows");
 const drop = zone(() => {});
-const asked = new Set();
+const asked = new Map(); // number of a study to whether it has changed since it was asked for
 
 /** Fetch a row as the service draws it, and put it where it belongs. */
 async function refresh(id) {
-  if (asked.has(id)) return;
-  asked.add(id);
+  if (asked.has(id)) {
+    asked.set(id, true);
+    return;
+  }
+  asked.set(id, false);
   try {
     const answer = await fetch(`/studies/${id}/row`, { credentials: "same-origin" });
     if (!answer.ok) return;
@@ -27,7 +30,16 @@ async function refresh(id) {
       byId("total").textContent = Number(byId("total").textContent) + 1;
     }
   } finally {
+    const changed = asked.get(id);
     asked.delete(id);
+    if (changed) refresh(id);
+  }
+}
+
+/** Every row that could still change, after a time without events. */
+function again() {
+  for (const row of rows.querySelectorAll("tr")) {
+    if (row.dataset.state !== "done" && row.dataset.state !== "failed") refresh(row.id.replace("study-", ""));
   }
 }
 
@@ -43,7 +55,7 @@ function study(event) {
   refresh(event.id);
 }
 
-listen({ study, upload: (upload) => drop.event(upload) });
+listen({ study, upload: (upload) => drop.event(upload) }, again);
 
 const button = byId("compare");
 if (button) {

@@ -149,6 +149,6 @@ async function attempt(beside, action) {
 
 review();
 actions();
-if (["gathering", "waiting", "running"].includes(page.dataset.state)) listen({ study: progress });
+if (["gathering", "waiting", "running"].includes(page.dataset.state)) listen({ study: progress }, () => location.reload());
 const data = byId("viewer-data");
 if (data) view(JSON.parse(data.textContent)).catch((error) => without(`The viewer could not be started: ${error.message}`));

@@ -182,7 +182,7 @@ async function file(id, one, blob, signal, sent) {
       if (error instanceof Refused && error.status === 409 && error.body?.received !== undefined) {
         sent(error.body.received - offset);
         offset = error.body.received;
-      } else if (error instanceof Refused && error.status < 500) throw error;
+      } else if (error instanceof Refused && error.status < 500 && error.status !== 429) throw error;
       else if (++tries === TRIES) throw error;
       else await new Promise((good) => setTimeout(good, 1000 * 2 ** (tries - 1)));
     }
