@@ -112,7 +112,8 @@ def until(true: object, within_s: float = 60.0) -> None:
 @contextmanager
 def running(folder: Path, port: int, *more: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """`tamperscope serve` for real, and a client with the key that it prints."""
-    words = [sys.executable, "-m", "tamperscope", "serve", "--folder", str(folder), "--port", str(port), *more]
+    place = () if "--config" in more else ("--folder", str(folder))  # a file of settings names its own
+    words = [sys.executable, "-m", "tamperscope", "serve", *place, "--port", str(port), *more]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

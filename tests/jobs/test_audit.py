@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tamperscope.jobs.audit import FILE, KINDS, MESSAGES, Audit, message
+from tamperscope.jobs import audit
+from tamperscope.jobs.audit import FILE, KINDS, MESSAGES, Audit, message, newest
 
 TIME = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
 
@@ -53,3 +54,16 @@ def test_a_patient_is_named_where_that_is_asked_for_alone():
         "1.2.3",
         "P-17",
     ]
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1 << 16])
+def test_the_end_of_the_log_is_read_from_the_end(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(audit, "BLOCK", block)
+    assert newest(tmp_path, 3) == []
+    for number in range(9):
+        Audit(tmp_path).write("process", pid=number)
+    with (tmp_path / FILE).open("ab") as stream:
+        stream.write(b'{"event": "proc\n\xff\n7\n')
+    assert [event["pid"] for event in newest(tmp_path, 3)] == [8, 7, 6]
+    assert [event["pid"] for event in newest(tmp_path, 100)] == list(reversed(range(9)))
+    assert audit.last(tmp_path, "pid") == 8

@@ -50,3 +50,10 @@ def test_a_database_that_cannot_be_opened_is_said_without_its_password(tmp_path)
         migrate(engine)
     with pytest.raises(UsageError, match=r"unable to open database file"):
         version(engine)
+
+
+def test_a_database_of_a_newer_program_is_left_alone(engine):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UsageError, match="the database has version 9999, this program knows up to 0002"):
+        migrate(engine)

@@ -6,7 +6,7 @@ from argon2 import PasswordHasher
 from databases import KINDS, Clock, database
 from tamperscope.errors import UsageError
 from tamperscope.jobs.database import connect, migrate
-from tamperscope.service.accounts import CACHED_S, DAY_S, LOCAL, Accounts, Identity
+from tamperscope.service.accounts import DAY_S, LOCAL, MOST_TOKENS, Accounts, Identity
 
 PASSWORD = "correct horse battery"  # noqa: S105
 
@@ -63,7 +63,7 @@ def test_a_token_has_the_role_of_its_user_until_it_is_dropped_or_over(accounts):
     assert accounts.by_token(secret) is None
     _, short = accounts.new_token("reader", "short", 1.0)
     accounts.by_token(short)
-    accounts.now.time += DAY_S + CACHED_S
+    accounts.now.time += DAY_S + 1.0
     assert accounts.by_token(short) is None
 
 
@@ -105,13 +105,56 @@ def test_what_will_not_do_is_said(accounts, name, role, password, words):
         accounts.add(name, role, password)
 
 
-def test_the_key_opens_a_service_without_users_alone(accounts):
-    assert accounts.by_token("key of the run") is None
-    session = accounts.session(LOCAL)
-    assert accounts.by_session(session) is None
-    opened = Accounts(accounts.engine, key="key of the run", now=accounts.now)
-    assert opened.by_token("key of the run") == Identity(LOCAL, "administrator")
-    assert opened.by_session(session).role == "administrator"
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_key_opens_a_service_until_it_has_users(kind, tmp_path):
+    with database(kind, tmp_path) as url:
+        engine = connect(url)
+        migrate(engine)
+        opened = Accounts(engine, key="key of the run")
+        session = opened.session(LOCAL)
+        assert opened.by_token("key of the run") == Identity(LOCAL, "administrator")
+        assert opened.by_session(session).role == "administrator"
+        assert opened.by_token("another") is None
+        Accounts(engine).add("root", "administrator")  # by the command line, beside the service
+        assert opened.by_token("key of the run") is None
+        assert not opened.is_key("key of the run")
+        assert opened.by_session(session) is None
+        assert Accounts(engine).by_session(session) is None
+        engine.dispose()
+
+
+@pytest.mark.parametrize("end", ["drop", "shut out", "demote", "remove"])
+def test_what_another_process_changes_holds_at_once(accounts, end):
+    token, secret = accounts.new_token("reader", "t", 1.0)
+    assert accounts.by_token(secret) == Identity("reader", "viewer")
+    assert accounts.seen(secret)
+    other = Accounts(accounts.engine, now=accounts.now)
+    if end == "drop":
+        other.drop_token("reader", token.id)
+    elif end == "remove":
+        other.remove("reader")
+    else:
+        other.change("reader", **({"disabled": True} if end == "shut out" else {"role": "submitter"}))
+    assert accounts.by_token(secret) == (Identity("reader", "submitter") if end == "demote" else None)
+    assert accounts.seen(secret) is (end == "demote")
+
+
+def test_a_token_is_hashed_slowly_once(accounts, monkeypatch):
+    secret = accounts.new_token("reader", "t", 1.0)[1]
+    assert accounts.by_token(secret) is not None
+    monkeypatch.setattr(accounts, "_matches", None)
+    assert accounts.by_token(secret) is not None
+
+
+def test_tokens_do_not_grow_without_end(accounts):
+    for _ in range(MOST_TOKENS):
+        accounts.new_token("reader", "t", 1.0)
+    with pytest.raises(UsageError, match=f"reader has {MOST_TOKENS} tokens"):
+        accounts.new_token("reader", "t", 1.0)
+    accounts.new_token("root", "t", 1.0)
+    accounts.now.time += DAY_S + 1.0
+    accounts.new_token("reader", "t", 1.0)
+    assert len(accounts.tokens("reader")) == 1, "what is over makes room"
 
 
 def test_nothing_secret_is_stored_or_shown(accounts):

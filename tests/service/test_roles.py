@@ -16,18 +16,22 @@ from fastapi import routing
 from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import text, update
+from sqlalchemy.exc import InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from builders import ct, to_bytes
 from databases import KINDS, Clock, database
 from nodes import free_port
 from services import HOST, PASSWORD, caller, handed_in, running, service, until, work
 from tamperscope.errors import UsageError
+from tamperscope.jobs.database import migrate
 from tamperscope.jobs.tables import USERS
 from tamperscope.service import gate, parts
 from tamperscope.service.accounts import ROLES
 from tamperscope.service.app import make
-from tamperscope.service.config import Limits, Server
+from tamperscope.service.config import Limits, Server, default
 from tamperscope.service.gate import COOKIE, CSRF_HEADER
+from tamperscope.service.service import Service
 from tamperscope.service.throttle import Throttle
 
 ID = "0" * 32
@@ -35,7 +39,7 @@ UNBOUNDED = Limits(requests_per_minute=10**9, logins_per_minute=10**9, free_byte
 SECRET = "Mustermann"  # noqa: S105 - a name
 """Of a patient: in headers, names of files and studies, and what else people type."""
 
-OPEN, PAGE = "open", "page"
+OPEN, PERSON = "open", "person"
 PLACES = {
     "{upload}": ID,
     "{study}": ID,
@@ -95,9 +99,9 @@ ROUTES = {
     ("GET", "/api/v1/models"): "viewer",
     ("GET", "/api/v1/models/{name}"): "viewer",
     ("GET", "/api/v1/me"): "viewer",
-    ("POST", "/api/v1/password"): "viewer",
+    ("POST", "/api/v1/password"): PERSON,
     ("GET", "/api/v1/tokens"): "viewer",
-    ("POST", "/api/v1/tokens"): "viewer",
+    ("POST", "/api/v1/tokens"): PERSON,
     ("DELETE", "/api/v1/tokens/{token}"): "viewer",
     ("GET", "/api/v1/users"): "administrator",
     ("POST", "/api/v1/users"): "administrator",
@@ -108,7 +112,7 @@ ROUTES = {
     ("POST", "/dicomweb/studies"): "submitter",
     ("POST", "/dicomweb/studies/{study}"): "submitter",
 }
-"""The least role that gets through."""
+"""The least role that gets through; a person is somebody who logged in, whom no token stands for."""
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +221,7 @@ def test_who_gets_through(app, everybody, who):
             expected = code == 401 and headers["www-authenticate"] == "Bearer"
         elif somebody.role is None:
             expected = login
-        elif ROLES.index(somebody.role) < ROLES.index(least):
+        elif least == PERSON or ROLES.index(somebody.role) < ROLES.index(least):
             expected = code == 403
         else:
             expected = code < 500 and code not in (401, 403) and not login
@@ -452,12 +456,70 @@ def test_wrong_passwords_are_counted_by_host(slow):
         assert enter(elsewhere).status_code == 303, "what was right costs nothing"
     denied = [line for line in audited(slow) if line["event"] == "denied"]
     assert len(denied) == 10, "whoever goes on guessing does not fill the disk"
+    assert [line.get("last", False) for line in denied] == [False] * 9 + [True]
 
 
 def test_wrong_keys_of_the_run_are_counted_too(slow):
     with browser(slow) as client:
         told = [client.get("/enter", params={"key": "wrong"}).status_code for _ in range(11)]
     assert told == [403] * 10 + [429]
+
+
+def test_guesses_of_one_kind_shut_out_no_other(slow):
+    """Whoever shares an address, or has a browser ask from a page of another site, takes nobody's way in."""
+    with browser(slow) as client:
+        for _ in range(12):
+            client.get("/enter", params={"key": "wrong"})
+        known = slow.accounts.new_token("viewer", "t", 1.0)[1]
+        asked = client.get("/api/v1/me", headers={"authorization": f"Bearer {known}"})
+        assert (asked.status_code, enter(client).status_code) == (200, 303)
+        for _ in range(12):
+            client.get("/api/v1/me", headers={"authorization": "Bearer x"})
+        assert enter(client).headers["location"] == "/"
+
+
+def test_a_page_of_another_site_spends_nothing(slow):
+    with browser(slow) as client:
+        told = [
+            client.get("/enter", params={"key": "wrong"}, headers={"sec-fetch-site": "cross-site"}).status_code
+            for _ in range(12)
+        ]
+        assert told == [403] * 12
+        assert client.get("/enter", params={"key": "wrong"}).status_code == 403
+    assert len([line for line in audited(slow) if line["event"] == "denied"]) == 1
+
+
+def test_a_first_user_ends_the_key(tmp_path):
+    one = Service.of(default(tmp_path / "s"), "the key")
+    migrate(one.engine)
+    with TestClient(make(one), base_url=HOST, headers={"authorization": "Bearer the key"}) as client:
+        first = {"name": "ann", "role": "administrator"}
+        assert client.post("/api/v1/users", json=first).status_code == 409, "who could not log in"
+        assert client.post("/api/v1/users", json={**first, "password": PASSWORD}).status_code == 201
+        assert client.get("/api/v1/me").status_code == 401
+    one.engine.dispose()
+
+
+def test_a_torn_line_does_not_break_the_audit_log(fresh):
+    path = fresh.config.folder / "audit.jsonl"
+    path.write_bytes(b'{"event": "first"}\n{"event": "cut sh\n\xff\xfe\n[1]\n{"event": "last"}\n')
+    with caller(fresh, "administrator") as client:
+        told = client.get("/api/v1/audit").json()
+        assert client.get("/audit").status_code == 200
+    assert [line["event"] for line in told] == ["last", "first"]
+
+
+@pytest.mark.parametrize("error", [PoolTimeoutError("none is free"), InterfaceError("", {}, Exception("closed"))])
+def test_a_database_that_is_away_is_told_as_such(fresh, monkeypatch, error):
+    with caller(fresh, "viewer") as client:
+
+        def away(_):
+            raise error
+
+        monkeypatch.setattr(fresh.accounts, "by_token", away)
+        answer = client.get("/api/v1/me")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert complete(answer)
 
 
 def test_wrong_tokens_are_counted_by_host_and_right_ones_still_heard(slow):
@@ -540,7 +602,7 @@ def complete(answer):
         (413, "POST", "/api/v1/tokens", {"content": b"x" * (5 << 20)}),
         (413, "POST", "/api/v1/uploads", {"json": {"name": "n", "files": [{"name": "a", "bytes": 1 << 50}]}}),
         (415, "POST", "/api/v1/tokens", {"content": b"x", "headers": {"content-encoding": "gzip"}}),
-        (422, "POST", "/api/v1/tokens", {"json": {"days": "many"}}),
+        (422, "POST", "/api/v1/users", {"json": {"name": "n", "role": "many"}}),
         (422, "PATCH", f"/api/v1/uploads/{ID}/files/{10**40}", {}),
     ],
 )
@@ -609,7 +671,6 @@ def test_a_fault_of_ours_is_told_as_one_and_where_it_is(fresh, capfd):
         with fresh.engine.begin() as connection:
             connection.execute(text("DROP TABLE users"))
             connection.execute(text("DROP TABLE tokens"))
-        fresh.accounts._checked.clear()
         answer = client.get("/api/v1/me")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert complete(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 users = typer.Typer(name="users", help="Who may use the service.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(users)
+FOLDER = "tamperscope-service"
 Role = Annotated[str, typer.Option("--role", help="viewer, submitter or administrator.")]
 
 
@@ -31,9 +33,9 @@ Role = Annotated[str, typer.Option("--role", help="viewer, submitter or administ
 def serve(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Settings; none are needed.")] = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Where studies and results are kept.")] = Path(
-        "tamperscope-service"
-    ),
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help=f"Where studies and results are kept; {FOLDER} if not set.")
+    ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port of the page; 8484 if not set.")] = None,
     database: Annotated[
         str | None, typer.Option("--database", help="URL of a PostgreSQL database; SQLite in the folder if not set.")
@@ -56,14 +58,18 @@ def serve(
         one.run(lambda address: _begun(address, open_page=open_page))
 
 
-def _settings(config: Path | None, folder: Path, port: int | None, database: str | None) -> Settings:
-    from tamperscope.errors import MissingExtraError
+def _settings(config: Path | None, folder: Path | None, port: int | None, database: str | None) -> Settings:
+    from tamperscope.errors import MissingExtraError, UsageError
 
+    if config is not None and folder is not None:
+        raise UsageError(
+            "--config and --folder cannot be given together", hint=f"set folder under [service] in {config}"
+        )
     try:
         from tamperscope.service import config as configuration
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "the service", "serve") from error
-    settings = configuration.read(config) if config else configuration.default(folder.resolve())
+    settings = configuration.read(config) if config else configuration.default((folder or Path(FOLDER)).resolve())
     if port is not None:
         settings = replace(settings, server=replace(settings.server, port=port))
     return replace(settings, database=database) if database else settings
@@ -81,7 +87,7 @@ def _begun(address: str, *, open_page: bool) -> None:
 def add(context: typer.Context, name: str, role: Role = "submitter") -> None:
     """Add a user; the password is asked for, or read from standard input."""
     with told():
-        accounts = _accounts(context)
+        accounts = _accounts(context, make=True)
         if not accounts.any() and role != "administrator":
             typer.echo("The first user becomes administrator.")
             role = "administrator"
@@ -124,10 +130,19 @@ def listed(context: typer.Context) -> None:
             typer.echo(f"{user.name}\t{user.role}{' (disabled)' if user.disabled else ''}")
 
 
-def _accounts(context: typer.Context) -> Accounts:
+def _accounts(context: typer.Context, *, make: bool = False) -> Accounts:
+    """The users of a service; ``make`` begins one where there is none."""
+    from tamperscope.errors import UsageError
     from tamperscope.jobs import database
     from tamperscope.service.service import Service
 
+    os.umask(0o077)  # the database and what lies beside it are the service's alone
+    if not make:
+        engine = database.connect(context.obj.database)
+        if database.missing(engine) or database.version(engine)[0] is None:
+            hint = "see --config and --folder; tamperscope serve users add NAME begins one"
+            raise UsageError(f"there is no service in {context.obj.folder}", hint=hint)
+        engine.dispose()
     service = Service.of(context.obj)
     database.migrate(service.engine)
     return service.accounts

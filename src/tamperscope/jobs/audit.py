@@ -10,17 +10,19 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 from tamperscope.records import JSON
 from tamperscope.report import words
 from tamperscope.report.dicom.identity import IMPLEMENTATION_VERSION
 
+BLOCK = 64 * 1024
 FILE, MESSAGES = "audit.jsonl", "audit.xml.log"
 Code = tuple[str, str, str]
 """Value, scheme, meaning."""
@@ -84,11 +86,44 @@ class Audit:
 def last(folder: Path, fact: str) -> str | None:
     """The newest value of a fact in the log; None if it has none."""
     found = None
-    with suppress(OSError), (folder / FILE).open(encoding="utf-8") as lines:
+    with suppress(OSError), (folder / FILE).open("rb") as lines:
         for line in lines:
-            with suppress(ValueError):
-                found = json.loads(line).get(fact, found)
+            found = (_parsed(line) or {}).get(fact, found)
     return found
+
+
+def newest(folder: Path, most: int) -> list[dict[str, Any]]:
+    """The last events, the newest first: the log grows for years, and is read from its end."""
+    found: list[dict[str, Any]] = []
+    with suppress(FileNotFoundError), (folder / FILE).open("rb") as stream:
+        for line in _backwards(stream):
+            event = _parsed(line)
+            if event is not None:
+                found.append(event)
+            if len(found) == most:
+                break
+    return found
+
+
+def _backwards(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines from the last to the first."""
+    place, rest = stream.seek(0, os.SEEK_END), b""
+    while place:
+        size = min(BLOCK, place)
+        place = stream.seek(place - size)
+        first, *lines = (stream.read(size) + rest).split(b"\n")
+        yield from reversed(lines)
+        rest = first
+    yield rest
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """An event; None where a line was cut short by a full disk."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def message(event: str, time: str, told: Mapping[str, JSON]) -> str:

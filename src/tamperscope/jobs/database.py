@@ -9,6 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
@@ -46,7 +47,7 @@ def migrate(engine: Engine) -> None:
     """Bring the schema up to the newest version; does nothing where it is.
 
     Raises:
-        UsageError: the database cannot be reached or written to.
+        UsageError: the database cannot be reached or written to, or a newer program has been at it.
     """
     try:
         with engine.begin() as connection:
@@ -56,6 +57,10 @@ def migrate(engine: Engine) -> None:
             command.upgrade(config, "head")
     except OperationalError as error:
         raise unreachable(engine, error) from error
+    except CommandError as error:
+        current, newest = version(engine)
+        found = f"the database has version {current}, this program knows up to {newest}"
+        raise UsageError(found, hint="install the newer program, or restore the backup from before it") from error
 
 
 def version(engine: Engine) -> tuple[str | None, str | None]:

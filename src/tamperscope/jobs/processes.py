@@ -61,11 +61,12 @@ class _Kept:
         return True
 
     def _start(self) -> None:
-        self.process = _context(self.preload).Process(
+        process = _context(self.preload).Process(
             target=self.part.target, args=self.part.args, name=f"tamperscope {self.part.name}"
         )
         self.began = time.monotonic()
-        self.process.start()
+        process.start()
+        self.process = process  # not before: one that was not started cannot be ended
 
 
 def watch(parts: Sequence[Part], preload: str, stop: threading.Event, restarted: Callable[[str, int], None]) -> None:

@@ -29,9 +29,9 @@ LOCAL = "local"
 """Whoever started a service that has no users; known by the key of this run."""
 TOKEN_PREFIX = "tsk"  # noqa: S105 - what tokens begin with, by which scanners for lost secrets know them
 LEAST_PASSWORD, MOST_PASSWORD = 10, 200
-CACHED_S = 60.0
-"""So long a token that was checked is believed: argon2 is meant to be slow."""
 MOST_CACHED = 1000
+MOST_TOKENS = 50
+"""Of one user."""
 DAY_S = 86_400.0
 
 
@@ -72,14 +72,16 @@ class Token:
 
 @dataclass
 class Accounts:
-    """Users in the database. ``key`` opens a service that has none yet, and nothing else."""
+    """Users in the database. ``key`` opens a service for as long as it has none, and nothing else."""
 
     engine: Engine
     session_s: float = 43_200.0
     key: str = field(default="", repr=False)
     now: Callable[[], float] = time.time
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
-    _checked: dict[str, tuple[Identity, float]] = field(default_factory=dict, init=False, repr=False)
+    _checked: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    """Of tokens that were right, a digest of what was shown to the slow digest that it fits. Whose it is, and whether
+    it still is, the database is asked each time, for another process may change it."""
     _hashing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     """One at a time: argon2 takes 64 MiB each time, and whoever tries passwords chooses how many at once."""
 
@@ -122,7 +124,6 @@ class Accounts:
                 raise UsageError(f"there is no user {name}", hint="see the list of users")
             connection.execute(delete(SESSIONS).where(SESSIONS.c.user == name))
             self._guarded(connection)
-        self._checked.clear()
 
     def remove(self, name: str) -> None:
         """Remove a user with its tokens and sessions; what it handed in stays.
@@ -137,7 +138,6 @@ class Accounts:
             connection.execute(delete(TOKENS).where(TOKENS.c.user == name))
             connection.execute(delete(SESSIONS).where(SESSIONS.c.user == name))
             self._guarded(connection)
-        self._checked.clear()
 
     def users(self) -> list[User]:
         """All of them by name."""
@@ -151,7 +151,7 @@ class Accounts:
     def any(self) -> bool:
         """Whether there is a user at all."""
         with database.reading(self.engine) as connection:
-            return bool(connection.execute(select(func.count()).select_from(USERS)).scalar_one())
+            return connection.execute(select(USERS.c.name).limit(1)).scalar() is not None
 
     def _alone(self, connection: Any) -> None:
         """No two changes at once: two administrators who remove each other would leave nobody in charge."""
@@ -212,7 +212,7 @@ class Accounts:
             return None
         csrf = hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
         if name == LOCAL:
-            return Identity(LOCAL, ROLES[-1], csrf) if self.key else None
+            return Identity(LOCAL, ROLES[-1], csrf) if self.key and not self.any() else None
         row = self._row(name)
         return None if row is None or row["disabled"] else Identity(name, row["role"], csrf)
 
@@ -227,7 +227,7 @@ class Accounts:
         """A token of a user, and its secret, which is told this once.
 
         Raises:
-            UsageError: the user is the one of a service without users, whose token is the key of the run.
+            UsageError: it has as many as it may, or is the one of a service without users, whose token is the key.
         """
         if self._row(name) is None:
             raise UsageError(f"{name} has no tokens", hint="add a user first: tamperscope serve users add NAME")
@@ -235,8 +235,17 @@ class Accounts:
         secret = secrets.token_urlsafe(32)
         values = {"user": name, "secret": self.hasher.hash(secret), "label": label}
         with self.engine.begin() as connection:
+            self._room(connection, name)
             connection.execute(insert(TOKENS).values(id=token.id, made=token.made, expires=token.expires, **values))
         return token, f"{TOKEN_PREFIX}_{token.id}_{secret}"
+
+    def _room(self, connection: Any, name: str) -> None:
+        """Sweep a user's tokens that are over, and see that there may be one more."""
+        mine = TOKENS.c.user == name
+        connection.execute(select(USERS.c.name).where(USERS.c.name == name).with_for_update())  # no two at once
+        connection.execute(delete(TOKENS).where(mine, TOKENS.c.expires < self.now()))
+        if connection.execute(select(func.count()).select_from(TOKENS).where(mine)).scalar_one() >= MOST_TOKENS:
+            raise UsageError(f"{name} has {MOST_TOKENS} tokens", hint="drop one that is not used any more")
 
     def tokens(self, name: str) -> list[Token]:
         """Those of a user, the newest first."""
@@ -249,45 +258,46 @@ class Accounts:
         """Make a token worthless; False if the user has none of this number."""
         chosen = (TOKENS.c.id == token_id, TOKENS.c.user == name)
         with self.engine.begin() as connection:
-            gone = connection.execute(delete(TOKENS).where(*chosen)).rowcount
-        self._checked.clear()
-        return bool(gone)
+            return bool(connection.execute(delete(TOKENS).where(*chosen)).rowcount)
 
     def by_token(self, shown: str) -> Identity | None:
         """Who has this token, or the key of the run."""
         if self.is_key(shown):
             return Identity(LOCAL, ROLES[-1])
-        digest = _digest(shown)
-        found = self._checked.get(digest)
-        if found is not None and self.now() < found[1]:
-            return found[0]
-        identity = self._by_token(shown)
-        if identity is not None:
-            if len(self._checked) >= MOST_CACHED:
-                self._checked.clear()
-            self._checked[digest] = identity, self.now() + CACHED_S
-        return identity
-
-    def seen(self, shown: str) -> bool:
-        """Whether this was a good token once, or is the key of the run: so much is known without a slow hash."""
-        return self.is_key(shown) or _digest(shown) in self._checked
-
-    def is_key(self, shown: str) -> bool:
-        """Whether this is the key of a service without users."""
-        return bool(self.key) and hmac.compare_digest(shown.encode(), self.key.encode())
-
-    def _by_token(self, shown: str) -> Identity | None:
         prefix, _, rest = shown.partition("_")
         token_id, _, secret = rest.partition("_")
         if prefix != TOKEN_PREFIX or len(shown) > MOST_PASSWORD:
             return None
-        query = select(TOKENS.c.user, TOKENS.c.secret).where(TOKENS.c.id == token_id, TOKENS.c.expires >= self.now())
+        query = select(TOKENS.c.secret, USERS.c.name, USERS.c.role).join(USERS, USERS.c.name == TOKENS.c.user)
+        query = query.where(TOKENS.c.id == token_id, TOKENS.c.expires >= self.now(), ~USERS.c.disabled)
         with database.reading(self.engine) as connection:
-            found = connection.execute(query).one_or_none()
-        if found is None or not self._matches(found[1], secret):
+            row = connection.execute(query).one_or_none()
+        if row is None or not self._fits(row[0], secret, _digest(shown)):
+            self._checked.pop(_digest(shown), None)
             return None
-        row = self._row(found[0])
-        return None if row is None or row["disabled"] else Identity(row["name"], row["role"])
+        return Identity(row[1], row[2])
+
+    def seen(self, shown: str) -> bool:
+        """Whether this was a good token once, or the key of the run: so much is known without a slow hash."""
+        return self._same_key(shown) or _digest(shown) in self._checked
+
+    def is_key(self, shown: str) -> bool:
+        """Whether this is the key of a service without users."""
+        return self._same_key(shown) and not self.any()
+
+    def _same_key(self, shown: str) -> bool:
+        return bool(self.key) and hmac.compare_digest(shown.encode(), self.key.encode())
+
+    def _fits(self, stored: str, secret: str, digest: str) -> bool:
+        """Whether a token fits; slowly the first time alone, for argon2 is meant to be slow."""
+        if self._checked.get(digest) == stored:
+            return True
+        if not self._matches(stored, secret):
+            return False
+        if len(self._checked) >= MOST_CACHED:
+            self._checked.clear()
+        self._checked[digest] = stored
+        return True
 
     # --- both ---
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tamperscope import toml
+from tamperscope.detectors.provenance import trust
 from tamperscope.errors import UsageError
 from tamperscope.jobs.model import Model
+from tamperscope.report import credentials, signature
 
 HINT = "docs/service.md shows a whole configuration"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -35,6 +39,11 @@ class Server:
     """How long a caller may take to send the head of a request."""
     idle_s: float = field(default=30.0, metadata={"above": 0.0})
     """How long a body may stand still."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether this machine alone reaches it without a proxy."""
+        return self.address in LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +101,8 @@ class Config:
 
     @property
     def public(self) -> bool:
-        """Whether others than this machine can reach it."""
-        return self.server.address not in LOOPBACK
+        """Whether others than this machine can reach it: itself, or what it is put behind."""
+        return not self.server.loopback or bool(self.server.proxies or self.server.hosts)
 
     @property
     def secure(self) -> bool:
@@ -135,15 +144,59 @@ def check(config: Config, *, users: bool) -> None:
     if (server.certificate is None) != (server.key is None):
         raise UsageError("[server] names one of certificate and key", hint="HTTPS needs both")
     for address in server.proxies:
-        try:
-            ipaddress.ip_network(address, strict=False)
-        except ValueError as error:
-            raise UsageError(f"[server] proxies has {address!r}", hint="addresses or networks, no names") from error
-    if not config.public:
-        return
+        _proxy(address)
     where = f"the service would listen at {server.address}, where others can reach it"
-    if not users:
+    if config.public and not users:
+        if server.loopback:
+            where = "[server] names proxies or hosts, by which others can reach the service"
         raise UsageError(f"{where}, and there are no users", hint="add one: tamperscope serve users add NAME")
-    if not config.secure:
+    if not server.loopback and not config.secure:
         hint = "set certificate and key under [server], or proxies, or leave address at 127.0.0.1"
         raise UsageError(f"{where}, without TLS: passwords and pictures could be read on the way", hint=hint)
+
+
+def usable(config: Config) -> None:
+    """See that the files and the model that it names can be used, before the first caller finds out.
+
+    Raises:
+        UsageError: one cannot; the message names it.
+        MissingExtraError: what signs is not installed.
+    """
+    _certified(config.server)
+    trust.load(config.model.settings()["trust"])
+    if config.signing is not None:
+        signer = signature.private_key(config.signing.key, os.environ.get(signature.PASSWORD))
+        if config.signing.certificate is not None:
+            credentials.load(config.signing.certificate, signer)
+
+
+def _proxy(address: str) -> None:
+    try:
+        network = ipaddress.ip_network(address)
+    except ValueError as error:
+        raise UsageError(f"[server] proxies has {address!r}", hint="addresses or networks, no names") from error
+    if not network.prefixlen:
+        hint = "name the proxies: what they say of their callers is believed"
+        raise UsageError(f"[server] proxies has {address!r}, which is everybody", hint=hint)
+
+
+def _certified(server: Server) -> None:
+    if server.certificate is None or server.key is None:
+        return
+    for path in (server.certificate, server.key):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            hint = "give PEM files that the service may read"
+            raise UsageError(f"[server] {path} cannot be read: {error.strerror}", hint=hint) from error
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.certificate, server.key, _encrypted)
+    except ssl.SSLError as error:
+        found = f"[server] {server.certificate} and {server.key} do not do for HTTPS: {error.reason or 'no PEM'}"
+        raise UsageError(found, hint="give the certificate with its chain, and its key") from error
+
+
+def _encrypted() -> str:
+    raise UsageError(
+        "[server] the key is encrypted", hint="give one without a password, which only the service may read"
+    )

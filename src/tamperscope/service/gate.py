@@ -13,7 +13,8 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
 
 from fastapi import HTTPException  # starlette's own would become a 400 where FastAPI reads a body
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +23,8 @@ from tamperscope.jobs.worker import whereabouts
 from tamperscope.service.accounts import Identity
 from tamperscope.service.service import Service
 
+AWAY = (OperationalError, InterfaceError, DisconnectionError, PoolTimeoutError)
+"""What a database says that cannot be reached, or is asked too much at once."""
 COOKIE, CSRF_HEADER = "tamperscope", "x-csrf-token"
 OPEN = frozenset({"/login", "/enter", "/healthz", "/api/v1/openapi.json"})
 OPEN_FOLDERS = ("/static/",)
@@ -66,7 +69,7 @@ class Gate:
             refusal = await self._refusal(scope)
             if refusal is None:
                 await self._app(scope, Bounded(receive, scope, self._service.config.server.idle_s), sending)
-        except OperationalError:
+        except AWAY:
             refusal = away()
         except Exception as error:  # its message could hold what a study says; it goes nowhere
             self._service.audit.write("trouble", reason=whereabouts(error))
@@ -91,26 +94,26 @@ class Gate:
 
     async def _identity(self, scope: Scope, headers: Headers, host: str) -> tuple[Identity | None, bool]:
         """Who asks, and whether anything was shown that should prove it."""
-        accounts, failures = self._service.accounts, self._service.failures
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
+        token = bearer(headers)
+        if token is not None:
             # A host that guesses is not listened to, but for tokens that were right before.
-            if failures.empty(host) > 0.0 and not accounts.seen(token.strip()):
+            guessing = self._service.failures.empty(f"token {host}") > 0.0
+            if guessing and not self._service.accounts.seen(token):
                 return None, True
-            return await asyncio.to_thread(accounts.by_token, token.strip()), True
+            return await asyncio.to_thread(who, self._service, headers), True
         secret = cookie(headers)
         if not secret:
             return None, False
         scope.setdefault("state", {})["session"] = secret
-        return await asyncio.to_thread(accounts.by_session, secret), False
+        return await asyncio.to_thread(who, self._service, headers), False
 
     def _unknown(self, scope: Scope, host: str, *, shown: bool) -> Response | None:
         path = scope["path"]
         if shown:
-            wait = self._service.failures.wait(host)
+            wait = self._service.failures.wait(f"token {host}")
             if wait:
                 return _later(wait)
-            self._service.audit.write("denied", host=host, reason="unknown token")
+            self._service.denied("token", host, "unknown token")
             return problem(401, "the token is not known", "ask for a new one", {"www-authenticate": "Bearer"})
         wait = self._service.requests.wait(f"host {host}")
         if wait:
@@ -167,6 +170,18 @@ def problem(status: int, error: str, hint: str, headers: Mapping[str, str] | Non
 def away() -> JSONResponse:
     """While the database cannot be reached."""
     return problem(503, "the database is away", "try again later", {"retry-after": "5"})
+
+
+def who(service: Service, headers: Headers) -> Identity | None:
+    """Who asks, by token or cookie; None if that is nobody, or nobody any more."""
+    token = bearer(headers)
+    return service.accounts.by_session(cookie(headers)) if token is None else service.accounts.by_token(token)
+
+
+def bearer(headers: Headers) -> str | None:
+    """The token that is shown; None if there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def cookie(headers: Headers) -> str:

@@ -40,7 +40,8 @@ class Guarded(H11Protocol):
         """Count it, and wait for the head of its first request."""
         super().connection_made(transport)
         host = self.client[0] if self.client else ""
-        self._host = "" if _within(host, self.bounds.proxies) else host
+        proxy = _within(host, self.bounds.proxies)
+        self._host = "" if proxy else host
         if self._host:
             self.open[self._host] += 1
             if self.open[self._host] > self.bounds.per_host:
@@ -48,6 +49,8 @@ class Guarded(H11Protocol):
                 return
         if len(self.connections) > self.bounds.connections:
             self.app = _busy
+        elif not proxy and _behind(self.bounds):
+            self.app = _past
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -118,9 +121,19 @@ async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(scope, receive, send)
 
 
+async def _past(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = _closing(problem(403, "the service is asked through its proxy alone", "open the address of the proxy"))
+    await answer(scope, receive, send)
+
+
+def _behind(server: Server) -> bool:
+    """Whether only a proxy's callers come by HTTPS, and others could come without it."""
+    return bool(server.proxies) and server.certificate is None and not server.loopback
+
+
 def _within(host: str, networks: tuple[str, ...]) -> bool:
     try:
         address = ipaddress.ip_address(host.split("%")[0])
     except ValueError:
         return False
-    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)
+    return any(address in ipaddress.ip_network(network) for network in networks)

@@ -37,13 +37,15 @@ class Running:
         """Until `stop` is set. ``begun`` is told the address of the page when it can be opened.
 
         Raises:
-            UsageError: folder, database or port cannot be used, it runs already, or it would be open to strangers.
+            UsageError: folder, database, port or a file that is named cannot be used, it runs already, or it would be
+                open to strangers.
         """
         os.umask(0o077)
         shared = Service.of(self.config)
         database.migrate(shared.engine)
         users = shared.accounts.any()
         configuration.check(self.config, users=users)
+        configuration.usable(self.config)
         key = "" if users else secrets.token_urlsafe(24)
         with processes.alone(self.config.folder / LOCK, "a service"):
             free(self.config.server)
@@ -72,9 +74,12 @@ def _restarted(shared: Service, part: str, deaths: int) -> None:
 
 
 def address(config: Config, key: str) -> str:
-    """What to open in a browser; with the key of this run while there are no users."""
+    """What to open in a browser, by the name that others use; with the key of this run while there are no users."""
     server = config.server
-    host = f"[{server.address}]" if ":" in server.address else server.address
+    if server.proxies and server.hosts:
+        return f"https://{server.hosts[0]}/"
+    name = server.hosts[0] if server.certificate and server.hosts else server.address
+    host = f"[{name}]" if ":" in name else name
     scheme = "https" if server.certificate else "http"
     return f"{scheme}://{host}:{server.port}/" + (f"enter?key={key}" if key else "")
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from tamperscope.jobs import database
 from tamperscope.jobs.audit import Audit
+from tamperscope.records import JSON
 from tamperscope.service.accounts import Accounts
 from tamperscope.service.comparisons import Comparisons
 from tamperscope.service.config import LOOPBACK, Config
@@ -35,7 +36,7 @@ class Service:
     events: Events
     requests: Throttle
     failures: Throttle
-    """Wrong passwords and tokens, by host."""
+    """Wrong tokens, passwords and keys: a bucket for each kind and host, or guesses of one kind shut out the others."""
 
     @classmethod
     def of(cls, config: Config, key: str = "") -> Service:
@@ -44,9 +45,9 @@ class Service:
         Raises:
             UsageError: the database cannot be used.
         """
-        config.folder.mkdir(parents=True, exist_ok=True)
+        config.folder.mkdir(0o700, parents=True, exist_ok=True)
         for name in ("uploads", "studies", "comparisons"):
-            (config.folder / name).mkdir(exist_ok=True)
+            (config.folder / name).mkdir(0o700, exist_ok=True)
         engine, limits = database.connect(config.database), config.limits
         studies, uploads = Studies(config.folder, engine), Uploads(config.folder, engine, limits)
         return cls(
@@ -62,9 +63,17 @@ class Service:
             failures=Throttle(limits.logins_per_minute, limits.logins_per_minute),
         )
 
+    def denied(self, kind: str, host: str, reason: str) -> None:
+        """Note a wrong token, password or key that was taken from its bucket, and whether it was the last in it.
+
+        What comes after that one is not listened to and leaves no line, or whoever guesses fills the disk.
+        """
+        last: dict[str, JSON] = {"last": True} if self.failures.empty(f"{kind} {host}") else {}
+        self.audit.write("denied", host=host, reason=reason, **last)
+
     @cached_property
     def hosts(self) -> frozenset[str]:
         """Names to which it answers. Another site's page that resolves to this address asks by its own name."""
         server = self.config.server
-        own = {*LOOPBACK} if not self.config.public else {server.address.lower(), socket.gethostname().lower()}
+        own = {*LOOPBACK} if server.loopback else {server.address.lower(), socket.gethostname().lower()}
         return frozenset({*own, *(host.lower() for host in server.hosts)})

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from tamperscope.jobs import audit
+from tamperscope.service.accounts import LOCAL, Identity
 from tamperscope.service.routes.common import PROBLEMS, Administrator, TheService, Viewer
 from tamperscope.service.schemas import (
     IdentityOut,
@@ -28,6 +25,19 @@ from tamperscope.service.service import Service
 from tamperscope.service.uploads import MissingError
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"], responses=PROBLEMS)
+
+
+def _person(request: Request) -> Identity:
+    found: Identity | None = request.state.identity
+    if found is None:
+        raise HTTPException(401, "this needs a login")
+    if not found.csrf and found.name != LOCAL:
+        raise HTTPException(403, "a token may not do this: log in on the page")
+    return found
+
+
+Person = Annotated[Identity, Depends(_person)]
+"""Somebody who logged in. A token that makes others, or sets the password, would outlive its own end."""
 TokenId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", examples=["3f2504e04f8911d3"])]
 
 
@@ -38,14 +48,14 @@ def me(identity: Viewer) -> IdentityOut:
 
 
 @router.post("/password", status_code=204)
-def password(wanted: PasswordIn, service: TheService, identity: Viewer, request: Request) -> Response:
-    """Change your password; all your sessions end."""
-    host = request.client.host if request.client else ""
-    if service.failures.wait(host):
+def password(wanted: PasswordIn, service: TheService, identity: Person) -> Response:
+    """Change your password; all your sessions end. Tokens cannot."""
+    tries = f"old password of {identity.name}"
+    if service.failures.wait(tries):
         raise HTTPException(429, "too many wrong passwords", {"retry-after": "60"})
     if not service.accounts.change_password(identity.name, wanted.old, wanted.new):
         raise HTTPException(403, "the old password is wrong")
-    service.failures.back(host)
+    service.failures.back(tries)
     service.audit.write("user", user=identity.name, by=identity.name, change="password")
     return Response(status_code=204)
 
@@ -57,8 +67,8 @@ def tokens(service: TheService, identity: Viewer) -> list[TokenOut]:
 
 
 @router.post("/tokens", status_code=201)
-def new_token(wanted: TokenIn, service: TheService, identity: Viewer) -> NewToken:
-    """Make a token for a program. It has your role; it is told this once."""
+def new_token(wanted: TokenIn, service: TheService, identity: Person) -> NewToken:
+    """Make a token for a program. It has your role; it is told this once. Tokens make no tokens."""
     token, secret = service.accounts.new_token(identity.name, wanted.label, wanted.days)
     service.audit.write("token", user=identity.name, token=token.id, change="made")
     return NewToken(**TokenOut.model_validate(token).model_dump(), token=secret)
@@ -81,9 +91,9 @@ def users(service: TheService, _: Administrator) -> list[UserOut]:
 
 @router.post("/users", status_code=201)
 def add_user(wanted: UserIn, service: TheService, identity: Administrator) -> UserOut:
-    """Make a user. The first one has to be an administrator."""
-    if not service.accounts.any() and wanted.role != "administrator":
-        raise HTTPException(409, "the first user has to be an administrator")
+    """Make a user. The first one has to be an administrator with a password, and ends the key of the run."""
+    if not service.accounts.any() and (wanted.role != "administrator" or wanted.password is None):
+        raise HTTPException(409, "the first user has to be an administrator with a password")
     service.accounts.add(wanted.name, wanted.role, wanted.password)
     service.audit.write("user", user=wanted.name, by=identity.name, change="made", role=wanted.role)
     return _user(service, wanted.name)
@@ -118,17 +128,7 @@ def audit_log(
 
 def last_lines(service: Service, limit: int) -> list[dict[str, Any]]:
     """What happened last, the newest first."""
-    path = service.config.folder / audit.FILE
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as lines:
-        return list(_parsed(reversed(deque(lines, limit))))
-
-
-def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        with suppress(ValueError):  # cut short by a full disk
-            yield json.loads(line)
+    return audit.newest(service.config.folder, limit)
 
 
 def _user(service: Service, name: str) -> UserOut:

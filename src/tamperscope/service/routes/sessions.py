@@ -30,13 +30,14 @@ def login(
     host = request.client.host if request.client else ""
     _same_origin(request)
     # Taken before it is known to be wrong: many tries at once are many tries.
-    if service.failures.wait(host):
+    bucket = f"password {host}"
+    if service.failures.wait(bucket):
         raise HTTPException(429, "too many wrong passwords from this address", {"retry-after": "60"})
     secret = service.accounts.login(name, password[: MOST_PASSWORD + 1])
     if secret is None:
-        service.audit.write("denied", host=host, reason="wrong name or password")
+        service.denied("password", host, "wrong name or password")
         return RedirectResponse("/login?wrong=true", 303)
-    service.failures.back(host)
+    service.failures.back(bucket)
     service.audit.write("login", user=name, host=host)
     return _begun(service, secret, next)
 
@@ -46,8 +47,12 @@ def enter(service: TheService, request: Request, key: Annotated[str, Query(max_l
     """Begin a session with the key that the service printed when it was started."""
     host = request.client.host if request.client else ""
     if not service.accounts.is_key(key):
-        if service.failures.wait(host):
-            raise HTTPException(429, "too many wrong keys from this address", {"retry-after": "60"})
+        # A page of another site can have a browser ask this; its guesses are not the browser's.
+        foreign = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+        if not foreign:
+            if service.failures.wait(f"key {host}"):
+                raise HTTPException(429, "too many wrong keys from this address", {"retry-after": "60"})
+            service.denied("key", host, "wrong key of the run")
         raise HTTPException(403, "the key is not the one of this run; see what tamperscope serve has printed")
     service.audit.write("login", user=LOCAL, host=host)
     return _begun(service, service.accounts.session(LOCAL), "/")
