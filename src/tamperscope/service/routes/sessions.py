@@ -66,6 +66,7 @@ def logout(request: Request, service: TheService, identity: Viewer, csrf: Field 
     service.accounts.logout(getattr(request.state, "session", ""))  # there is none where a token was shown
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE, path="/")
+    answer.headers["clear-site-data"] = '"cache"'  # slices that the viewer fetched
     return answer
 
 

@@ -25,6 +25,7 @@ export async function call(method, url, body) {
   const answer = await fetch(url, { method, headers, body: content, credentials: "same-origin" });
   const text = await answer.text();
   const json = text && answer.headers.get("Content-Type")?.includes("json") ? JSON.parse(text) : null;
+  if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
   if (!answer.ok) throw new Refused(answer.status, json);
   return json;
 }
