@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 from PIL import Image
 
@@ -71,7 +71,7 @@ def _answered(client: Client, path: Path) -> float:
     return took
 
 
-def _asked(web: httpx.Client) -> list[float]:
+def _asked(web: httpx2.Client) -> list[float]:
     """Seconds that each of the pages takes."""
     times = []
     for page in PAGES:
@@ -81,7 +81,7 @@ def _asked(web: httpx.Client) -> list[float]:
     return times
 
 
-def _queued(client: Client, web: httpx.Client, small: Path) -> dict[str, object]:
+def _queued(client: Client, web: httpx2.Client, small: Path) -> dict[str, object]:
     """What the pages take while so many studies are handed in and judged."""
     times: list[list[float]] = []
     over = threading.Event()
@@ -110,7 +110,7 @@ def _milliseconds(times: list[list[float]]) -> dict[str, float]:
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[tuple[Client, httpx.Client]]:
+def _serving(folder: Path) -> Iterator[tuple[Client, httpx2.Client]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -121,7 +121,7 @@ def _serving(folder: Path) -> Iterator[tuple[Client, httpx.Client]]:
         key = line.strip().partition("key=")[2]
         base = f"http://127.0.0.1:{port}"
         headers = {"authorization": f"Bearer {key}"}
-        with Client(base, key) as client, httpx.Client(base_url=base, headers=headers, trust_env=False) as web:
+        with Client(base, key) as client, httpx2.Client(base_url=base, headers=headers, trust_env=False) as web:
             yield client, web
     finally:
         process.terminate()

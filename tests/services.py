@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
@@ -79,7 +79,7 @@ def chest(folder: Path, seed: int = 7, slices: int = 6) -> Path:
     return folder
 
 
-def handed_in(client: TestClient | httpx.Client, path: Path, name: str = "Case 17") -> str:
+def handed_in(client: TestClient | httpx2.Client, path: Path, name: str = "Case 17") -> str:
     """Send a file or a folder and complete the upload; its number."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     root = path.parent if path.is_file() else path
@@ -94,7 +94,7 @@ def handed_in(client: TestClient | httpx.Client, path: Path, name: str = "Case 1
     return upload
 
 
-def studies_of(client: TestClient | httpx.Client, upload: str) -> list[str]:
+def studies_of(client: TestClient | httpx2.Client, upload: str) -> list[str]:
     """The studies that were found in an upload."""
     found: list[str] = client.get(f"/api/v1/uploads/{upload}").json()["studies"]
     return found
@@ -110,7 +110,7 @@ def until(true: object, within_s: float = 60.0) -> None:
 
 
 @contextmanager
-def running(folder: Path, port: int, *more: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+def running(folder: Path, port: int, *more: str) -> Iterator[tuple[subprocess.Popen[str], httpx2.Client]]:
     """`tamperscope serve` for real, and a client with the key that it prints."""
     place = () if "--config" in more else ("--folder", str(folder))  # a file of settings names its own
     words = [sys.executable, "-m", "tamperscope", "serve", *place, "--port", str(port), *more]
@@ -120,7 +120,7 @@ def running(folder: Path, port: int, *more: str) -> Iterator[tuple[subprocess.Po
         key = re.search(r"key=(\S+)", process.stdout.readline())
         assert key, "the service did not begin"
         headers = {"authorization": f"Bearer {key.group(1)}"}
-        with httpx.Client(base_url=f"{HOST}:{port}", headers=headers, timeout=30.0, trust_env=False) as client:
+        with httpx2.Client(base_url=f"{HOST}:{port}", headers=headers, timeout=30.0, trust_env=False) as client:
             yield process, client
     finally:
         process.terminate()

@@ -68,18 +68,18 @@ class Client:
         """Args: address of the page, a token of /account, a file with the CAs to trust, and how long to wait.
 
         Raises:
-            MissingExtraError: httpx is not installed.
+            MissingExtraError: httpx2 is not installed.
         """
         try:
-            import httpx
+            import httpx2
         except ModuleNotFoundError as error:
-            raise MissingExtraError("httpx", "serve") from error
+            raise MissingExtraError("httpx2", "serve") from error
         import ssl
 
-        self._errors, self._unconnected = httpx.HTTPError, httpx.ConnectError
+        self._errors, self._unconnected = httpx2.HTTPError, httpx2.ConnectError
         context = ssl.create_default_context(cafile=authorities)
         headers = {"authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=url, headers=headers, verify=context, timeout=timeout_s, trust_env=False)
+        self._http = httpx2.Client(base_url=url, headers=headers, verify=context, timeout=timeout_s, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import select, update
 
@@ -66,7 +66,7 @@ class Place:
 
     folder: Path
     port: int
-    client: httpx.Client
+    client: httpx2.Client
     web: int
     base: int
     served: list[int] = field(default_factory=list)
@@ -100,15 +100,15 @@ def place(tmp_path_factory) -> Iterator[Place]:
 def bystander(request, place):
     """Asks for the list of studies while each test lasts, from another host; it is served in time, each time."""
     over, wrong, served = threading.Event(), [], place.served
-    transport = httpx.HTTPTransport(local_address=BYSTANDER)
+    transport = httpx2.HTTPTransport(local_address=BYSTANDER)
     headers = {"authorization": place.key}
 
     def look():
-        with httpx.Client(base_url=place.client.base_url, headers=headers, transport=transport) as client:
+        with httpx2.Client(base_url=place.client.base_url, headers=headers, transport=transport) as client:
             while not over.wait(0.05):
                 try:
                     served.append(client.get("/api/v1/studies", timeout=PATIENCE_S).status_code)
-                except httpx.HTTPError as error:
+                except httpx2.HTTPError as error:
                     wrong.append(repr(error))
 
     thread = threading.Thread(target=look)
@@ -298,7 +298,7 @@ def test_one_host_has_so_many_connections_and_no_more(place):
         crowd = [stack.enter_context(dialled(place, CROWD)) for _ in range(150)]
         for connection in crowd:
             connection.settimeout(30.0)
-        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.4")) as other:
+        with httpx2.Client(transport=httpx2.HTTPTransport(local_address="127.0.0.4")) as other:
             headers = {"authorization": place.key}
             assert other.get(f"{HOST}:{place.port}/api/v1/studies", headers=headers, timeout=PATIENCE_S).is_success
         assert all(_closed(connection) for connection in crowd), "after request_s all of them"
@@ -454,7 +454,7 @@ def test_many_senders_of_one_file(place):
                 yield mark * (size // 64)
 
         headers = {"authorization": place.key}
-        return httpx.patch(address, content=pieces(), headers=headers, timeout=60.0, trust_env=False)
+        return httpx2.patch(address, content=pieces(), headers=headers, timeout=60.0, trust_env=False)
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(send, (b"a", b"b", b"c", b"d", b"e", b"f")))
@@ -528,11 +528,11 @@ def test_more_connections_than_there_may_be_are_told_so(tmp_path):
         with ExitStack() as stack:
             for _ in range(10):
                 stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            busy = httpx.get(f"{HOST}:{port}/healthz", trust_env=False)
+            busy = httpx2.get(f"{HOST}:{port}/healthz", trust_env=False)
         assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
         assert busy.json().keys() == {"error", "hint"}
         assert busy.headers["content-security-policy"] == gate.POLICY
-        until(lambda: httpx.get(f"{HOST}:{port}/healthz", trust_env=False).status_code == 200)
+        until(lambda: httpx2.get(f"{HOST}:{port}/healthz", trust_env=False).status_code == 200)
     finally:
         running_here.should_exit = True
         thread.join()

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from dataclasses import replace
 
-import httpx
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
@@ -221,7 +221,7 @@ def test_where_tls_ends_at_a_proxy_nobody_comes_past_it(tmp_path, proxy, status)
     thread.start()
     try:
         until(lambda: server.started)
-        answer = httpx.get(f"http://127.0.0.1:{port}/healthz", headers={"x-forwarded-for": proxy}, trust_env=False)
+        answer = httpx2.get(f"http://127.0.0.1:{port}/healthz", headers={"x-forwarded-for": proxy}, trust_env=False)
         assert answer.status_code == status
         assert status == 200 or json.loads(answer.text).keys() == {"error", "hint"}
     finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pydicom
 import pytest
 from fastapi import routing
@@ -721,7 +721,7 @@ def test_no_patient_in_what_a_service_writes_down(tmp_path, capfd):
         client.get(f"/api/v1/{SECRET}", params={"text": SECRET})
         client.get("/api/v1/studies", params={"text": SECRET})
         client.post("/api/v1/tokens", content=secret, headers={"content-type": "application/json"})
-        httpx.post(f"{client.base_url}/login", data={"name": SECRET, "password": secret}, trust_env=False)
+        httpx2.post(f"{client.base_url}/login", data={"name": SECRET, "password": secret}, trust_env=False)
         found = [study for one in (upload, alone) for study in _read(client, one)]
         for study in found:
             until(lambda study=study: client.get(f"/api/v1/studies/{study}").json()["state"] in ("done", "failed"))

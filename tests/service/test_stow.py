@@ -33,7 +33,7 @@ quiet_s = 1.5
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A running service, as httpx and as dicomweb-client see it."""
+    """A running service, as httpx2 and as dicomweb-client see it."""
     folder = tmp_path_factory.mktemp("stow")
     (folder / "service.toml").write_text(SETTINGS)
     with (
