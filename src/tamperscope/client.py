@@ -65,7 +65,13 @@ class Client:
     """A connection to a service; use it in a ``with`` statement."""
 
     def __init__(self, url: str, token: str, *, authorities: str | None = None, timeout_s: float = 60.0) -> None:
-        """Args: address of the page, a token of /account, a file with the CAs to trust, and how long to wait.
+        """Connect when something is asked for.
+
+        Args:
+            url: Address of the page.
+            token: One of /account.
+            authorities: A PEM file with the CAs to trust; those of the system if None.
+            timeout_s: How long to wait for an answer, in seconds.
 
         Raises:
             MissingExtraError: httpx2 is not installed.

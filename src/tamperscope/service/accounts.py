@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from tamperscope.errors import UsageError
 from tamperscope.jobs import database
 from tamperscope.jobs.tables import SESSIONS, TOKENS, USERS
+from tamperscope.service.config import DAY_S
 
 Role = Literal["viewer", "submitter", "administrator"]
 ROLES: tuple[Role, ...] = ("viewer", "submitter", "administrator")
@@ -32,7 +33,6 @@ LEAST_PASSWORD, MOST_PASSWORD = 10, 200
 MOST_CACHED = 1000
 MOST_TOKENS = 50
 """Of one user."""
-DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,19 +120,21 @@ class Comparisons:
     def compare(self, job: Job) -> Done:
         """Do a job of the kind "compare"."""
         comparison = str(job.payload["comparison"])
+        work = self.place(f"{comparison}.work")
+        shutil.rmtree(work, ignore_errors=True)
         try:
             one = self.one(comparison)
-            work = self.place(f"{comparison}.work")
-            shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             result = self._result(one, work)
+            shutil.rmtree(self.place(comparison), ignore_errors=True)
+            work.rename(self.place(comparison))
         except MissingError:
             return Done({"deleted": True})
         except TamperscopeError as error:
             self._say(comparison, state="failed", error=storable(str(error)[:500]))
             raise
-        shutil.rmtree(self.place(comparison), ignore_errors=True)
-        work.rename(self.place(comparison))
+        finally:
+            shutil.rmtree(work, ignore_errors=True)  # differences of a patient's pictures do not outlive them
         self._say(comparison, state="done", result=result)
         return Done()
 

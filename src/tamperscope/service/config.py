@@ -17,6 +17,7 @@ from tamperscope.report import credentials, signature
 
 HINT = "docs/service.md shows a whole configuration"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class Storage:
     quiet_s: float = field(default=10.0, metadata={"least": 0.0})
     """A study that comes by STOW-RS is complete so long after its last instance."""
     session_hours: float = field(default=12.0, metadata={"above": 0.0})
+
+    def expires(self, now: float) -> float | None:
+        """When a study that is judged ``now`` is deleted, in seconds since 1970; None for never."""
+        return now + self.retention_days * DAY_S if self.retention_days else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class Events:
                 with suppress(SQLAlchemyError):  # what changed while it was away is told later
                     for event in await asyncio.to_thread(self._look):
                         self._tell(event)
+            else:
+                self._looked = float("inf")  # whoever comes next has just been told how things stand
             await asyncio.sleep(LOOK_S)
 
     async def listen(self) -> AsyncIterator[Event]:

@@ -33,7 +33,6 @@ NO_ANSWER = {"verdict": None, "probability": None, "provenance": None, "suspicio
 """Of a study that could not be judged, whatever an earlier version of it was."""
 TELL_S = 0.5
 """Between two words of how far it is."""
-DAY_S = 86_400.0
 
 
 @dataclass
@@ -65,12 +64,12 @@ class Judge:
         except TamperscopeError as error:
             final = isinstance(error, InputError)  # another try may do better with anything else
             told: dict[str, Any] = {"error": storable(str(error)[:500]), "state": "failed" if final else "waiting"}
-            self._say(study, version, **told, **NO_ANSWER, ended=self.now(), **self._kept())
+            self._say(study, version, **told, **NO_ANSWER, **self._kept())
             raise
         if answer is None:
             return Done({"superseded": True})
         facts = _facts(answer)
-        told = {"state": "done", "progress": 1.0, "ended": self.now(), **self._kept(), **facts}
+        told = {"state": "done", "progress": 1.0, **self._kept(), **facts}
         self._say(study, version, **told)
         said: dict[str, JSON] = {"verdict": facts["verdict"], "provenance": facts["provenance"]}
         models: list[JSON] = [f"{model.name} {model.sha256[:12]}" for model in answer.models]
@@ -83,6 +82,12 @@ class Judge:
         # Not in the study's folder, which may be deleted at any time; of one's own, for a lease can be lost.
         work = self.config.folder / WORK / f"{study}-{version}-{os.getpid()}"
         shutil.rmtree(work, ignore_errors=True)
+        try:
+            return self._scanned(place, work, study, version, slices, when)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)  # pictures of a patient do not outlive their study
+
+    def _scanned(self, place: Path, work: Path, study: str, version: int, slices: int, when: float) -> Report | None:
         for name in (RESULTS, VIEWS):
             (work / name).mkdir(parents=True)
         views, signing = Views(work / VIEWS), self.config.signing
@@ -107,7 +112,6 @@ class Judge:
             raise UnreadableError(f"nothing of the study could be judged: {first}", hint="see its files")
         views.finish()
         if not self._say(study, version, progress=1.0):
-            shutil.rmtree(work)
             return None
         self._placed(place, work)
         return answer
@@ -118,7 +122,6 @@ class Judge:
         for name in (RESULTS, VIEWS):
             shutil.rmtree(place / name, ignore_errors=True)
             (work / name).rename(place / name)
-        work.rmdir()
         flush((place,))
 
     def _teller(self, study: str, version: int, slices: int) -> Callable[[str, int, int], None]:
@@ -137,8 +140,8 @@ class Judge:
         return tell
 
     def _kept(self) -> dict[str, float | None]:
-        days = self.config.storage.retention_days
-        return {"expires": self.now() + days * DAY_S if days else None}
+        now = self.now()
+        return {"ended": now, "expires": self.config.storage.expires(now)}
 
     def _say(self, study: str, version: int, **values: Any) -> bool:
         """Change the row of a study; False if there is a newer version of it, which another job judges."""

@@ -46,8 +46,8 @@ class Keeper:
         service = self.service
         service.studies.gathered(service.config.storage.quiet_s)
         version = literal(f"{JUDGE}:") + SCANS.c.id + ":" + cast(SCANS.c.version, String)
-        days, now = service.config.storage.retention_days, self.now()
-        expires = now + days * 86_400.0 if days else None
+        now = self.now()
+        expires = service.config.storage.expires(now)
         self._buried(SCANS, version, ("waiting", "running"), ended=now, expires=expires)
         self._buried(UPLOADS, literal(f"{READ}:") + UPLOADS.c.id, ("received",))
         self._buried(COMPARISONS, literal(f"{COMPARE}:") + COMPARISONS.c.id, ("waiting",))

@@ -167,12 +167,6 @@ class Studies:
             total = connection.execute(select(func.count()).select_from(SCANS).where(chosen)).scalar_one()
             return Page(total, tuple(_row(row) for row in connection.execute(query).mappings()))
 
-    def of_upload(self, upload: str) -> list[str]:
-        """The studies of an upload, in its order."""
-        query = select(SCANS.c.id).where(SCANS.c.upload == upload).order_by(SCANS.c.made, SCANS.c.name)
-        with database.reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
-
     def changed(self, since: float) -> Sequence[StudyRow]:
         """Those that changed at or after a moment."""
         query = select(SCANS).where(SCANS.c.changed >= since).order_by(SCANS.c.changed)
